@@ -15,6 +15,7 @@ mod declaring;
 mod delivery;
 mod describing;
 mod fast_path;
+mod fetching;
 mod housekeeping;
 mod ledger;
 mod memory;
@@ -49,6 +50,7 @@ pub(crate) use self::describing::Description;
 use self::housekeeping::{Agenda, Housekeeping, NextDeadlines};
 pub use self::ledger::Ledger;
 use self::memory::Memory;
+pub(crate) use self::preparing::Prepared;
 use self::preparing::Preparing;
 use self::producers::Producers;
 use self::publishing::Publishing;
@@ -184,7 +186,9 @@ impl Broker {
         let released = self.readiness.first_waiting(Waits::ForRecords).is_some() && !self.memory.is_pressed();
         let is_leaving = self.sessions.first_leaving().is_some();
         if self.agenda.is_announcing_stop() || released || is_leaving || self.readiness.has_woken() {
-            return Some(self.now);
+            return Some(
+                self.next_deadlines().earliest().map_or(self.now, |earliest| earliest.min(self.now)),
+            );
         }
         self.next_deadlines().earliest()
     }
@@ -345,6 +349,7 @@ impl Broker {
     #[inline]
     fn charge_tables(&mut self) {
         let spare = self.sessions.spare().saturating_add(self.subscriptions.spare());
+        let spare = spare.saturating_add(self.topics.fetching_footprint());
         self.memory.charge_tables(spare.saturating_add(self.readiness.spare()));
     }
 

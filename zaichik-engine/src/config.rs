@@ -50,6 +50,10 @@ pub struct BrokerConfig {
     /// Maximum memory for the buffers of one connection, in bytes; `None`, the default, for three times the largest
     /// frame (or 128 KiB), two output buffers and 192 KiB (rule S15). It can't be less without the output buffers.
     pub max_connection_bytes: Option<u64>,
+    /// From how many bytes of records, subscriptions, producers and tables on a broker with a store frees the memory of
+    /// records that the store has (rule B8); `None`, the default, for three quarters of the memory that is for them. With
+    /// fewer it reads more back.
+    pub max_resident_bytes: Option<u64>,
     /// How long a handshake may take, in total. Default 5 s.
     pub handshake_timeout: Duration,
     /// How long a peer may take to accept the output that waits for it, or 16 KiB of it (rule S16). Default 10 s.
@@ -108,6 +112,7 @@ impl Default for BrokerConfig {
             producer_ttl: Duration::from_mins(10),
             memory: 256 << 20,
             max_connection_bytes: None,
+            max_resident_bytes: None,
             handshake_timeout: Duration::from_secs(5),
             write_timeout: Duration::from_secs(10),
             frame_timeout: Duration::from_secs(10),

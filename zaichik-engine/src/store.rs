@@ -33,6 +33,8 @@ mod error;
 mod key;
 mod row;
 
+use thiserror::Error;
+
 pub use self::error::RowError;
 pub use self::key::Key;
 pub use self::row::{
@@ -90,6 +92,28 @@ pub struct Commit {
     pub ticket: Ticket,
     /// What it changes.
     pub ops: Vec<Op>,
+}
+
+/// Records that a broker needs back from its store: those of whole rows, which lie next to each other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Fetch {
+    /// The topic's number.
+    pub topic: u32,
+    /// The offset of the first record, with which a row begins.
+    pub from: u64,
+    /// The offset after the last record, with which a row ends.
+    pub to: u64,
+}
+
+/// A store returned other records than those that it was given.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+#[error(
+    "the store does not have the records {}..{} of topic number {} any more; restore it from a backup",
+    fetch.from, fetch.to, fetch.topic
+)]
+pub struct FetchError {
+    /// What was asked for.
+    pub fetch: Fetch,
 }
 
 /// A change of stored rows.

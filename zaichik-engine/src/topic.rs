@@ -1,6 +1,7 @@
 //! One topic: its settings, its log, its keys, and the subscriptions that wait for its next record.
 
 mod amount;
+mod cold;
 mod cursors;
 mod keys;
 mod latest;
@@ -25,10 +26,12 @@ use zaichik_proto::{CompactionMode, Start, Timestamp};
 pub(crate) use self::cursors::{CursorId, Cursors};
 use self::keys::Keys;
 use self::latest::{LatestKeys, Liveness};
+pub(crate) use self::log::Eviction;
 use self::log::Log;
 pub(crate) use self::plain::AppendedRun;
 pub(crate) use self::position::{Position, Pull, Want};
 pub(crate) use self::publish::{Accepted, AppendPlan, PublishContext};
+pub(crate) use self::read::Lookup;
 pub(crate) use self::restore::TopicParts;
 pub(crate) use self::retired::Retired;
 use self::staging::Staging;

@@ -185,7 +185,10 @@ impl Totals {
             counts.pauses,
             counts.restarts
         );
-        println!("{} commits, {} brokers restored from a store", counts.commits, counts.recoveries);
+        println!(
+            "{} commits, {} brokers restored from a store, {} chunks read back",
+            counts.commits, counts.recoveries, counts.fetches
+        );
         if self.twins > 0 {
             println!("{} pairs of twins received the same", self.twins);
         }

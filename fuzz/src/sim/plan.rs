@@ -134,6 +134,7 @@ impl Plan {
         config.producer_ttl = Duration::from_micros(limits.producer_ttl);
         config.first_offset = limits.first_offset;
         config.topic_defaults.retention_ttl_micros = limits.default_ttl;
+        config.max_resident_bytes = self.storage.and_then(|storage| storage.resident);
         config
     }
 }

@@ -78,6 +78,11 @@ pub(crate) enum Event {
         ticket: u64,
     },
     StoreFailed,
+    /// Records were read back.
+    Fetched {
+        from: u64,
+        to: u64,
+    },
     /// The broker ended, and one that was restored takes its place.
     Recovered,
 }
@@ -199,5 +204,6 @@ fn numbers(event: Event) -> [u64; 4] {
         Event::Durable { ticket } => [16, ticket, 0, 0],
         Event::StoreFailed => [17, 0, 0, 0],
         Event::Recovered => [18, 0, 0, 0],
+        Event::Fetched { from, to } => [19, from, to, 0],
     }
 }

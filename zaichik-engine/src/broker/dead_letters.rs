@@ -13,7 +13,7 @@ use super::topics::{Topics, topic_name};
 use crate::config::{BrokerConfig, TopicSettings};
 use crate::id::{SubKey, TopicId};
 use crate::subscription::DeadLetter;
-use crate::topic::PublishContext;
+use crate::topic::{Lookup, PublishContext};
 
 /// Minimum pause after a dead-letter topic refused a record, in microseconds.
 pub(super) const REFUSED_PAUSE: u64 = 1_000_000;
@@ -101,8 +101,11 @@ pub(super) fn record_failed(
     }
     let topic = &mut readers.topics[subscription.topic];
     // A record that is no longer live becomes a gap instead (rule R9).
-    let Some(bytes) = topic.record(readers.now, offset) else {
-        return FailureOutcome::Redelivered;
+    let bytes = match topic.record(readers.now, offset) {
+        Lookup::Found(bytes) => bytes,
+        Lookup::Gone => return FailureOutcome::Redelivered,
+        // The end of a connection does not wait for the store.
+        Lookup::Cold => return FailureOutcome::Refused,
     };
     let name = subscription.durable.as_ref().map_or("", |durable| &durable.name);
     let origin = Origin { topic: &topic.name, offset, subscription: name, failures, failure };

@@ -120,6 +120,7 @@ impl Delivery<'_> {
         }
         let stats = &mut self.counters.stats;
         let (mut share, mut frames, mut spent) = (MAX_DELIVERY, 0u64, 0u64);
+        let mut wanted = None;
         let ring = loop {
             let Some(want) = subscription.wants(running) else {
                 break None;
@@ -130,6 +131,10 @@ impl Delivery<'_> {
             match topic.pull(self.now, from, want) {
                 Pull::End => break Some(topic.waiting),
                 Pull::NoRoom => break None,
+                Pull::Cold { from, to } => {
+                    wanted = Some((from, to));
+                    break Some(topic.waiting);
+                }
                 Pull::Gap { to } => {
                     let reason = topic.gap_reason(from.offset);
                     let gap = Gap { subscription: number, rewind, reason, from: from.offset, to };
@@ -159,6 +164,9 @@ impl Delivery<'_> {
         };
         if let Some(ring) = ring {
             self.readiness.push(ring, subscription.node);
+        }
+        if let Some(chunk) = wanted {
+            self.topics.want(topic_id, chunk);
         }
         self.topics.spend(spent);
         self.subscriptions.settle(key, self.memory);

@@ -122,6 +122,9 @@ impl Describing<'_> {
         self.readers.topics.spend(STEPS_PER_ITEM);
         let topic = &mut self.readers.topics[id];
         let contents = topic.contents(self.readers.now);
+        // What has died was removed.
+        self.readers.topics.settle(id, self.readers.memory);
+        let topic = &self.readers.topics[id];
         let item = TopicItem {
             name: &topic.name,
             explicit: topic.explicit,

@@ -112,6 +112,7 @@ impl Housekeeping<'_> {
         let forgotten = self.producers.forget_silent(now, VISITED_PER_CALL as usize, self.readers.memory);
         self.readers.topics.spend(forgotten);
         self.readers.memory.retired().sweep();
+        self.readers.topics.evict(now, self.readers.memory);
         let (has_retired, has_waiting) =
             (self.readers.memory.has_retired(), self.readers.readiness.has_waiting());
         let is_crowded = self.readers.memory.is_crowded();

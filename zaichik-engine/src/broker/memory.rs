@@ -37,6 +37,8 @@ pub(super) struct Memory {
     per_connection: u64,
     /// From how many bytes on memory for records is short.
     pressed_from: u64,
+    /// From how many bytes on records that the store has leave memory.
+    filling_from: u64,
     /// From how many bytes of connections on only the kept part is left, and from how many half of that is used.
     scarce_from: u64,
     crowded_from: u64,
@@ -53,6 +55,7 @@ impl Memory {
             for_connections,
             per_connection: config.connection_bytes(),
             pressed_from: share.saturating_sub(share / 10),
+            filling_from: config.max_resident_bytes.unwrap_or_else(|| share.saturating_sub(share / 4)),
             scarce_from: for_connections.saturating_sub(kept),
             crowded_from: for_connections.saturating_sub(kept / 2),
             ledger: Ledger::default(),
@@ -71,6 +74,11 @@ impl Memory {
     /// Bytes left of the share for records, subscriptions and producers.
     pub(super) fn room(&self) -> u64 {
         self.share().saturating_sub(self.used())
+    }
+
+    /// Whether so much of that share is used that records leave memory that the store has.
+    pub(super) fn is_filling(&self) -> bool {
+        self.used() >= self.filling_from
     }
 
     /// Whether nine tenths of that share are used.

@@ -16,6 +16,16 @@ use crate::topic::Topic;
 /// Steps for which deaths are settled even if the exchange has used its share, so that every attempt makes progress.
 const LEAST_STEPS: u64 = 64;
 
+/// Whether a request may be applied.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Prepared {
+    Ready,
+    /// A bounded part of what it waits for was done.
+    InPart,
+    /// It waits for records that are only in the store; the session is woken when they are there.
+    Awaited,
+}
+
 /// The parts of the broker that this needs.
 #[derive(Debug)]
 pub(super) struct Preparing<'b> {

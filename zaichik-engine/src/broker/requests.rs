@@ -9,6 +9,7 @@ use zaichik_proto::{
 
 use super::delivery::{Delivered, Delivery};
 use super::describing::{Describing, Description};
+use super::preparing::Prepared;
 use super::readers::{Readers, STEPS_PER_END};
 use super::sessions::Ended;
 use super::topics::topic_name;
@@ -157,20 +158,22 @@ impl Broker {
         effects.note(|| Note { session: id, topic: None, event: NoteEvent::Opened { name } });
     }
 
-    /// Whether a request may be applied now. If not, a bounded part of what it waits for was done: it stays in its place,
-    /// and the session asks again in its next exchange (rule S14). At `last_step` the exchange has used its share.
+    /// Whether a request may be applied now. If not, it stays in its place, and the session asks again in its next exchange
+    /// (rules S14, B8). At `last_step` the exchange has used its share.
     pub(crate) fn prepare(
         &mut self,
         (now, last_step): (Timestamp, u64),
         session: SessionId,
         run: &mut PublishRun,
         frame: &ClientFrame<'_>,
-    ) -> bool {
-        if !self.topics.has_due(now) {
-            return true;
+    ) -> Prepared {
+        if self.topics.has_due(now) {
+            self.settle_run(now, run);
+            if !self.preparing(now, last_step).prepare(session, frame) {
+                return Prepared::InPart;
+            }
         }
-        self.settle_run(now, run);
-        self.preparing(now, last_step).prepare(session, frame)
+        if self.awaits_fetch(now, session, frame) { Prepared::Awaited } else { Prepared::Ready }
     }
 
     /// The same for a plain publish to a topic.
@@ -281,6 +284,8 @@ impl Broker {
     ) -> ExchangeEnd {
         let throttled = self.sessions.exchanged(self.now, id, report, &mut self.memory, &mut self.readiness);
         self.memory.retired().sweep();
+        self.topics.evict(self.now, &mut self.memory);
+        self.notice_fetches(effects);
         let more = self.release_waiting(effects);
         self.notice_changes(effects);
         self.rearm(effects);

@@ -135,7 +135,8 @@ impl Restore {
         if topics.restore(&row, readiness).is_none() {
             return Err(contradiction(Key::Topic { topic: row.topic }, "another topic has its name"));
         }
-        self.topics.push(TopicParts { row, marks: Vec::new(), keys: Vec::new() });
+        let evicted_to = row.first;
+        self.topics.push(TopicParts { row, marks: Vec::new(), keys: Vec::new(), evicted_to });
         Ok(())
     }
 
@@ -146,6 +147,15 @@ impl Restore {
         let Broker { topics, memory, .. } = &mut self.broker;
         if !topics[id].restore_records(row, memory.retired()) {
             return Err(contradiction(key, "it does not begin where the records before it end"));
+        }
+        topics.settle_charge(id, memory);
+        if memory.is_filling()
+            && let Some(parts) = self.topics.get_mut(id.0 as usize)
+        {
+            // The chunk with the first record stays.
+            let has_keys = !parts.row.eras.is_empty();
+            parts.evicted_to = topics[id].evict_restored(parts.evicted_to, has_keys, memory.retired());
+            topics.settle_charge(id, memory);
         }
         Ok(())
     }

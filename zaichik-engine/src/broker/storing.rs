@@ -82,6 +82,7 @@ impl Broker {
     /// ```
     pub fn begin_storing(&mut self) {
         self.topics.begin_storing();
+        self.charge_tables();
         self.subscriptions.begin_storing();
         self.producers.begin_storing();
         self.storing = Some(Box::new(Storing {
@@ -116,6 +117,7 @@ impl Broker {
             self.subscriptions.stage(&mut ops);
         }
         self.producers.stage(&mut ops);
+        self.rearm(effects);
         let changes = self.changes();
         if let Some(storing) = &mut self.storing {
             (storing.in_flight, storing.is_urgent, storing.lazy_since) = (Some(ticket), false, None);
@@ -146,6 +148,9 @@ impl Broker {
                 self.sessions.wake_any(id, effects);
             }
         }
+        self.topics.committed();
+        self.topics.evict(self.now, &mut self.memory);
+        self.rearm(effects);
         Turn::Done
     }
 

@@ -169,6 +169,9 @@ impl Subscribing<'_> {
         let topic = &mut self.readers.topics[subscription.topic];
         let position = topic.seek(self.readers.now, request.to, subscription.cursor());
         subscription.seek(position);
+        let topic = subscription.topic;
+        // What has died was removed.
+        self.readers.topics.settle(topic, self.readers.memory);
         Ok(self.position_moved(key, session, effects))
     }
 

@@ -9,6 +9,7 @@ use zaichik_proto::{Refusal, RefusalCode, Start, Timestamp, TopicName, TopicOpti
 
 use super::changes::Changes;
 use super::deadlines::Deadlines;
+use super::fetching::Fetching;
 use super::memory::{Account, Memory};
 use super::readiness::Readiness;
 use crate::arena::Arena;
@@ -30,7 +31,7 @@ const TABLES: usize = 8 + 12 + 16;
 /// a topic that [`remove_last`](Self::remove_last) takes back.
 #[derive(Debug)]
 pub(super) struct Topics {
-    entries: Arena<Topic>,
+    pub(super) entries: Arena<Topic>,
     names: Table<TopicId>,
     /// When housekeeping is due.
     deadlines: Deadlines<TopicId>,
@@ -46,6 +47,10 @@ pub(super) struct Topics {
     changes: Option<Changes<TopicId>>,
     /// Bytes of records that were not staged.
     unstaged: usize,
+    /// Those that are in the commit under way.
+    pub(super) staged: Vec<TopicId>,
+    /// What is only in the store, and who needs it.
+    pub(super) fetching: Fetching,
 }
 
 impl Index<TopicId> for Topics {
@@ -77,6 +82,8 @@ impl Topics {
             steps: 0,
             changes: None,
             unstaged: 0,
+            staged: Vec::new(),
+            fetching: Fetching::default(),
         }
     }
 
@@ -88,7 +95,12 @@ impl Topics {
                 topic.begin_storing();
             }
             self.changed(TopicId(number));
+            // What was restored is in the store.
+            self.staged.push(TopicId(number));
         }
+        self.committed();
+        let has_evicted = self.iter().any(|topic| topic.cold_bytes() > 0);
+        self.fetching.note_evicted(has_evicted);
     }
 
     /// Appends what has changed since the last call.
@@ -99,6 +111,7 @@ impl Topics {
             if let Some(topic) = self.entries.get_mut(id.0) {
                 (topic.is_changed, topic.unstaged) = (false, 0);
                 topic.stage(id.0, ops);
+                self.staged.push(id);
                 self.steps = self.steps.saturating_add(topic.take_steps());
                 let footprint = footprint(topic);
                 memory.recharge(Account::Topics, &mut topic.charged, footprint);
@@ -129,6 +142,15 @@ impl Topics {
 
     pub(super) const fn len(&self) -> usize {
         self.entries.len()
+    }
+
+    /// The topic with this number.
+    pub(super) fn get(&self, id: TopicId) -> Option<&Topic> {
+        self.entries.get(id.0)
+    }
+
+    pub(super) fn get_mut(&mut self, id: TopicId) -> Option<&mut Topic> {
+        self.entries.get_mut(id.0)
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = &Topic> {
@@ -306,6 +328,14 @@ impl Topics {
 
     /// Charges the memory that a topic holds, counts the work done in it, and schedules its housekeeping.
     pub(super) fn settle(&mut self, id: TopicId, memory: &mut Memory) {
+        self.settle_charge(id, memory);
+        if self.changes.is_some() {
+            self.changed(id);
+        }
+    }
+
+    /// The same for a change that does not concern a store.
+    pub(super) fn settle_charge(&mut self, id: TopicId, memory: &mut Memory) {
         let topic = &mut self[id];
         let steps = topic.take_steps();
         let footprint = footprint(topic);
@@ -316,9 +346,6 @@ impl Topics {
             self.deadlines.schedule(id, before, due);
         }
         self.spend(steps);
-        if self.changes.is_some() {
-            self.changed(id);
-        }
     }
 
     #[cold]
@@ -386,6 +413,8 @@ impl Topics {
         let topic = &mut self[id];
         // The compaction mode changes only while there are no records (rule T3).
         if settings.compaction != topic.settings.compaction && !topic.is_empty(now) {
+            // What has died was removed.
+            self.settle(id, memory);
             return Err(Refusal::with_value(RefusalCode::InvalidSettings, COMPACTION));
         }
         topic.change_settings(now, settings);

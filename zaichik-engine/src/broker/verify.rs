@@ -44,7 +44,13 @@ pub(super) fn verify(
     let recounted = Ledger {
         topics: sum(topics.iter().map(topics::footprint)),
         retired: memory.ledger().retired,
-        tables: sum([sessions.spare(), subscriptions.spare(), readiness.spare()].into_iter()),
+        tables: sum([
+            sessions.spare(),
+            subscriptions.spare(),
+            readiness.spare(),
+            topics.fetching_footprint(),
+        ]
+        .into_iter()),
         subscriptions: sum(subscriptions.iter().map(Subscription::footprint)),
         producers: producers.recount().ok_or(Inconsistent::Producers)? as u64,
         sessions: sum(sessions.iter().map(SessionEntry::footprint)),

@@ -12,7 +12,7 @@ use super::Session;
 use super::answers::SHORT_ANSWER;
 use super::costs::{longest_answer, steps_of};
 use super::state::{Applied, State};
-use crate::broker::{BatchAnswer, Broker, Description, Rejection};
+use crate::broker::{BatchAnswer, Broker, Description, Prepared, Rejection};
 use crate::effects::{Effects, Note, NoteEvent};
 use crate::error::CloseReason;
 use crate::outbound::LaneKind;
@@ -86,9 +86,16 @@ impl Session {
                         self.decoder.take_back(len);
                         break Applied::Paused;
                     }
-                    if !broker.prepare((now, last_step), self.id, &mut self.run, &frame) {
-                        self.decoder.take_back(len);
-                        break Applied::More;
+                    match broker.prepare((now, last_step), self.id, &mut self.run, &frame) {
+                        Prepared::Ready => {}
+                        Prepared::InPart => {
+                            self.decoder.take_back(len);
+                            break Applied::More;
+                        }
+                        Prepared::Awaited => {
+                            self.decoder.take_back(len);
+                            break Applied::Paused;
+                        }
                     }
                     taken = taken.saturating_add(len);
                     broker.spend(steps_of(&frame));

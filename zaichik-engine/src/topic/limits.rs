@@ -63,6 +63,9 @@ impl Topic {
             self.log.raise_first(first);
             self.limit_end = self.limit_end.max(first);
         }
+        if self.log.cold_bytes() > 0 && !self.log.amount_alive().fits(self.limits()) {
+            self.log.owe_first();
+        }
     }
 
     /// Removes all records before a point, as a limit does (rule R10); returns the offset of the first one that is left,

@@ -13,6 +13,7 @@
 mod alive;
 mod check;
 mod chunk;
+mod cold;
 mod compaction;
 mod deaths;
 mod free;
@@ -32,6 +33,9 @@ use bytes::BytesMut;
 use zaichik_proto::{RECORD_TIMESTAMP_AT, RecordHead};
 
 use self::chunk::{Chunk, RecordState, Span, own_death};
+use self::cold::Cold;
+pub(crate) use self::cold::{Eviction, Mismatch};
+
 use self::compaction::Compaction;
 pub(super) use self::deaths::RecordInfo;
 use self::staging::Staging;
@@ -60,11 +64,15 @@ pub(crate) struct Log {
     is_shared: bool,
     /// Bytes of all other allocations.
     chunk_charges: usize,
+    /// Bytes of the records that are only in the store.
+    cold_bytes: u64,
     /// Whether a newer record of a key supersedes the older ones.
     is_latest: bool,
     /// Which records died, and which will. Present in `latest` mode, and while a record has its own time to live.
     compaction: Option<Box<Compaction>>,
     first: Position,
+    /// The offset that the first one would have if no chunk were cold.
+    owed_first: u64,
     /// Timestamp of the first record; meaningless while there is none.
     first_timestamp: u64,
     /// When the first record dies by its own time to live; `u64::MAX` if it has none.
@@ -227,7 +235,7 @@ impl Log {
 
     /// Removes everything below `offset`; an offset that is not above the first changes nothing.
     pub(crate) fn raise_first(&mut self, offset: u64) {
-        let offset = offset.min(self.end);
+        let offset = self.reachable(offset.min(self.end));
         if offset <= self.first.offset {
             return;
         }
@@ -248,6 +256,11 @@ impl Log {
             self.first_bytes = self.end_bytes;
             return;
         };
+        if let Some(Cold { first_timestamp, .. }) = part.cold {
+            (self.first_bytes, self.first_timestamp, self.first_own_death) =
+                (part.span.base, first_timestamp, u64::MAX);
+            return;
+        }
         let bytes = part.base_of(self.first);
         let head = part.data.get(self.first.byte as usize..).and_then(RecordHead::peek);
         // A hole has no record heads; its last timestamp serves instead, because timestamps never fall.

@@ -42,6 +42,8 @@ pub(crate) enum Pull {
     Gap { to: u64 },
     /// Everything between the reader's position and `to` was superseded; no gap is reported (rule C6).
     Skip { to: u64 },
+    /// The next record is in a chunk that is only in the store: that of these offsets.
+    Cold { from: u64, to: u64 },
     /// The next record exceeds what the reader accepts.
     NoRoom,
     /// The reader is at the end, or beyond it.

@@ -19,22 +19,39 @@ pub(crate) struct Contents {
     pub(crate) keys: u64,
 }
 
+/// A record that was looked for.
+#[derive(Debug)]
+pub(crate) enum Lookup {
+    Found(Bytes),
+    /// It is no longer live.
+    Gone,
+    /// It is only in the store.
+    Cold,
+}
+
 impl Topic {
     /// The record at an offset, while it is live.
-    pub(crate) fn record(&mut self, now: Timestamp, offset: u64) -> Option<Bytes> {
+    pub(crate) fn record(&mut self, now: Timestamp, offset: u64) -> Lookup {
         if !self.log.is_live(offset, now.as_micros()) {
-            return None;
+            return Lookup::Gone;
         }
         let want = Want { records: 1, bytes: 0, single: usize::MAX };
         match self.pull(now, Position::at(offset), want) {
-            Pull::Records { data, .. } => Some(data),
-            Pull::Gap { .. } | Pull::Skip { .. } | Pull::NoRoom | Pull::End => None,
+            Pull::Records { data, .. } => Lookup::Found(data),
+            Pull::Cold { .. } => Lookup::Cold,
+            Pull::Gap { .. } | Pull::Skip { .. } | Pull::NoRoom | Pull::End => Lookup::Gone,
         }
     }
 
     /// What a subscription at `from` receives next.
     pub(crate) fn pull(&mut self, now: Timestamp, from: Position, want: Want) -> Pull {
         self.log.expire(now.as_micros(), self.settings.retention_ttl_micros);
+        // How far a Gap reaches is known when the first record is.
+        if from.offset < self.log.first().offset
+            && let Some((from, to)) = self.owed_front(now)
+        {
+            return Pull::Cold { from, to };
+        }
         self.log.pull(from, want, now.as_micros())
     }
 

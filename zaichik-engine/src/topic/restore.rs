@@ -21,6 +21,8 @@ pub(crate) struct TopicParts {
     pub(crate) marks: Vec<MarkedRun>,
     /// Keys of records that have no row.
     pub(crate) keys: Vec<RememberedKey>,
+    /// Where the last chunk began whose memory may have been freed.
+    pub(crate) evicted_to: u64,
 }
 
 /// Why the rows of a topic contradict each other.

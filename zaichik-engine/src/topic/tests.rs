@@ -245,6 +245,7 @@ impl Pair {
                 assert!(from.offset >= self.end());
                 return;
             }
+            Pull::Cold { .. } => panic!("there is no store"),
             Pull::NoRoom => {
                 assert_eq!(self.fate(from.offset), Ending::Live);
                 let len = self.all[usize::try_from(from.offset).unwrap()].bytes.len();

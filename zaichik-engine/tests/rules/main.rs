@@ -13,6 +13,7 @@ mod client;
 #[cfg(test)]
 mod client_reconnect;
 #[cfg(test)]
+mod cold;
 mod compaction;
 #[cfg(test)]
 mod contract;

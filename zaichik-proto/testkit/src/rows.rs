@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use bytes::Bytes;
-use zaichik_engine::store::{Commit, Key, Op, Row};
+use bytes::{Bytes, BytesMut};
+use zaichik_engine::store::{Commit, Fetch, Key, Op, Row};
 
 /// The rows of a store.
 #[derive(Debug, Clone, Default)]
@@ -31,6 +31,21 @@ impl Rows {
                 }
             }
         }
+    }
+
+    /// The records that a broker needs back.
+    #[must_use]
+    pub fn fetch(&self, fetch: &Fetch) -> Bytes {
+        let mut records = BytesMut::new();
+        for row in self.0.values() {
+            if let Row::Records(row) = row
+                && row.topic == fetch.topic
+                && (fetch.from..fetch.to).contains(&row.start)
+            {
+                records.extend_from_slice(&row.data);
+            }
+        }
+        records.freeze()
     }
 
     /// How many there are.

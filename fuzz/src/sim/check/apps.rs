@@ -113,7 +113,9 @@ impl Apps {
             let text = format!("record {id:#x} is acknowledged at {offset:?}, and is at {placed:?}");
             return Broken::because("I6", text);
         }
-        if let Some(offset) = offset.filter(|_| !is_duplicate) {
+        // Of a record that may be there twice, only the last place is known.
+        let may_repeat = self.sent.get(&id).is_some_and(|sent| sent.may_repeat);
+        if let Some(offset) = offset.filter(|_| !is_duplicate && !may_repeat) {
             self.told.insert(id, offset);
         }
         Ok(())

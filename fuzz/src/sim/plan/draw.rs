@@ -88,6 +88,7 @@ pub(super) fn draw_storage(rng: &mut Rng) -> (bool, Storage) {
         crash: rng.pick(&[0, 300, 2_000, 10_000, 60_000]) * MILLI,
         fail: rng.pick(&[0, 2, 8]),
         is_journal: rng.once_in(2),
+        resident: rng.pick(&[None, Some(0), Some(64 << 10)]),
     };
     (has_storage, storage)
 }

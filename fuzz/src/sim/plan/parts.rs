@@ -84,6 +84,8 @@ pub(crate) struct Storage {
     pub(crate) fail: u64,
     /// Whether it is a journal on a disk that loses power.
     pub(crate) is_journal: bool,
+    /// Bytes from which on records that are durable leave memory, if not the default.
+    pub(crate) resident: Option<u64>,
 }
 
 /// The role of a client.

@@ -30,7 +30,7 @@ impl World {
             return Broken::because("I10", format!("the broker contradicts itself: {error}"));
         }
         let live = self.checker.live_bytes();
-        if ledger.topics < live {
+        if ledger.topics + self.connections.broker.cold_bytes() < live {
             return Broken::because(
                 "I10",
                 format!("{} bytes are charged for topics, {live} are live", ledger.topics),
@@ -42,6 +42,10 @@ impl World {
     /// Rule I16: an exchange of an idle connection changes nothing; otherwise the connection should have been woken.
     pub(super) fn check_stranded(&mut self) -> Verdict {
         if self.pauses.is_stopped() || self.armed().is_some_and(|armed| armed <= self.broker_now()) {
+            return Ok(());
+        }
+        // A request may no longer need the records that it waits for.
+        if self.connections.broker.is_fetching() {
             return Ok(());
         }
         let links: Vec<_> = self.links.keys().copied().collect();

@@ -25,6 +25,8 @@ pub struct Counts {
     pub commits: u64,
     /// Brokers that ended and were restored.
     pub recoveries: u64,
+    /// Chunks of records that a broker read back.
+    pub fetches: u64,
 }
 
 impl Counts {
@@ -41,5 +43,6 @@ impl Counts {
         self.pauses += other.pauses;
         self.commits += other.commits;
         self.recoveries += other.recoveries;
+        self.fetches += other.fetches;
     }
 }

@@ -202,6 +202,7 @@ impl World {
         let turn = self.connections.exchange(connection);
         let steps = self.connections.broker.steps() - steps;
         let stats = *self.connections.broker.stats();
+        let is_fetching = self.connections.broker.is_fetching();
         let Some(session) = self.connections.session(connection) else { return Ok(Turn::Done) };
         let taken = waiting - session.inbound().len();
         let applied = match session.close_reason() {
@@ -219,8 +220,11 @@ impl World {
         // At its own limit it goes on when its peer has read (rule S15).
         let waits = session.outbound().unsent_lengths() != [0; 3];
         let is_short = may_lack && (session.lacks_memory() || waits);
-        let is_drained = has_room && !is_short && turn == Turn::Done && session.status() == Status::Open;
+        let is_open = session.status() == Status::Open;
+        let is_drained = has_room && !is_short && turn == Turn::Done && is_open && !is_fetching;
         let refused = may_lack.then_some(stats.refused - before_stats.refused);
+        // The end of a connection does not wait for records that are only in the store (rule B8).
+        let may_lack = may_lack || self.plan.storage.is_some();
         let dead_letters = may_lack.then_some(stats.dead_letters - before_stats.dead_letters);
         // What waited for a store that failed was dropped: there is nothing new but the reason.
         let has_failed = session.close_reason() == Some(CloseReason::Internal);

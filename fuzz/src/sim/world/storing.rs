@@ -3,7 +3,9 @@
 //! The store finishes a commit after a time. A broker that ends leaves what is durable, and of the commit under way all or
 //! nothing. The checker then continues from what it knew when that commit was made.
 
-use zaichik_engine::store::Commit;
+use std::collections::VecDeque;
+
+use zaichik_engine::store::{Commit, Fetch};
 use zaichik_engine::{Broker, Restore};
 use zaichik_store_journal::StoreError;
 use zaichik_testkit::Rows;
@@ -39,6 +41,8 @@ pub(super) struct Storing {
     /// What the checker knew when the last durable commit was made.
     state: Box<Committed>,
     in_flight: Option<InFlight>,
+    /// What is being read back, and when it arrives; in this order.
+    fetches: VecDeque<(u64, Fetch)>,
     /// Set when the store has failed: events before the broker ends.
     ends_after: Option<u64>,
     commits: u64,
@@ -63,6 +67,7 @@ impl Storing {
             journal: plan.is_journal.then(|| SimulatedJournal::new(seed)),
             state: Box::new(checker.committed()),
             in_flight: None,
+            fetches: VecDeque::new(),
             ends_after: None,
             commits: 0,
         }
@@ -105,8 +110,44 @@ fn is_same(rows: &Rows, read: &Encoded) -> bool {
 }
 
 impl World {
-    /// The store finishes its commit if it is time, and takes the next one.
+    /// The store finishes its commit if it is time, and takes the next one; and it reads records back.
     pub(super) fn store(&mut self) -> Verdict {
+        self.fetch()?;
+        self.commit()
+    }
+
+    /// The store reads back what the broker asked for, whether or not a commit is under way.
+    fn fetch(&mut self) -> Verdict {
+        let broker_now = self.tick();
+        let now = self.now;
+        let Some(storing) = self.storing.as_deref_mut().filter(|storing| storing.ends_after.is_none()) else {
+            return Ok(());
+        };
+        let connections = &mut self.connections;
+        while let Some((_, fetch)) = storing.fetches.pop_front_if(|(at, _)| *at <= now) {
+            self.checker.tick(broker_now + self.saboteur.as_ref().map_or(0, Saboteur::behind));
+            trace::event(now, Event::Fetched { from: fetch.from, to: fetch.to });
+            self.counts.fetches += 1;
+            let records = storing.durable.fetch(&fetch);
+            let fetched =
+                connections.broker.fetched(at(broker_now), fetch, records, &mut connections.effects);
+            if let Err(error) = fetched {
+                return Broken::because("B8", error.to_string());
+            }
+        }
+        let latency = self.plan.storage.filter(|_| !self.is_healing).map_or(0, |plan| plan.latency);
+        while let Some(fetch) = connections.broker.poll_fetch() {
+            let last = storing.fetches.back().map_or(now, |(at, _)| *at);
+            storing.fetches.push_back((last.max(now + storing.rng.below(latency + 1)), fetch));
+        }
+        let next = storing.fetches.front().map(|(at, _)| *at);
+        if let Some(next) = next {
+            self.want(Actor::Store, next.max(now));
+        }
+        self.collect(false)
+    }
+
+    fn commit(&mut self) -> Verdict {
         let broker_now = self.tick();
         let now = self.now;
         let Some(storing) = self.storing.as_deref_mut().filter(|storing| storing.ends_after.is_none()) else {
@@ -117,7 +158,6 @@ impl World {
             self.want(Actor::Store, done_at);
             return Ok(());
         }
-        self.checker.tick(broker_now + self.saboteur.as_ref().map_or(0, Saboteur::behind));
         let connections = &mut self.connections;
         let is_lost = |commit: &Commit| {
             self.saboteur.as_ref().is_some_and(|saboteur| saboteur.loses_commit(commit.ticket.number()))
@@ -140,6 +180,7 @@ impl World {
                 }
             }
         }
+        self.checker.tick(broker_now + self.saboteur.as_ref().map_or(0, Saboteur::behind));
         if let Some(InFlight { commit, state, .. }) = storing.in_flight.take() {
             trace::event(now, Event::Durable { ticket: commit.ticket.number() });
             storing.durable.apply(&commit);
@@ -188,8 +229,12 @@ impl World {
             {
                 commit.done_at = now;
             }
+            for (at, _) in self.storing.iter_mut().flat_map(|storing| &mut storing.fetches) {
+                *at = now;
+            }
             self.store()?;
-            if self.storing.as_ref().is_none_or(|storing| storing.in_flight.is_none()) {
+            let is_idle = |storing: &Storing| storing.in_flight.is_none() && storing.fetches.is_empty();
+            if self.storing.as_deref().is_none_or(is_idle) {
                 break;
             }
         }
@@ -234,7 +279,8 @@ impl World {
         if let Some(journal) = &storing.journal {
             journal.heal();
         }
-        Ok(())
+        // No commit takes long any more.
+        self.flush_store()
     }
 
     fn fail_store(&mut self) -> Verdict {
@@ -251,6 +297,7 @@ impl World {
         let Some(storing) = self.storing.as_deref_mut() else { return Ok(()) };
         storing.end()?;
         storing.made.clone_from(&storing.durable);
+        storing.fetches.clear();
         storing.ends_after = None;
         let committed = storing.state.clone();
         self.counts.recoveries += 1;

@@ -39,6 +39,9 @@ impl Log {
                 (left, offset) = (rest, part.end);
                 continue;
             }
+            if part.cold.is_some() {
+                return offset;
+            }
             for (at, amount) in self.alive_from(part, offset) {
                 left.subtract(amount);
                 offset = at.saturating_add(1);
@@ -94,10 +97,8 @@ impl Part<'_> {
         let (dead, dead_records) = self.losses.map_or((0, 0), |losses| (losses.dead, losses.dead_records));
         let sparse = self.losses.and_then(Losses::sparse);
         let all = self.end.saturating_sub(self.span.start);
-        let records = sparse.map_or(if self.data.is_empty() { 0 } else { all }, SparseIndex::len);
-        Amount {
-            records: records.saturating_sub(dead_records),
-            bytes: (self.data.len().saturating_sub(dead)) as u64,
-        }
+        let len = self.cold.map_or(self.data.len(), |cold| cold.len);
+        let records = sparse.map_or(if len == 0 { 0 } else { all }, SparseIndex::len);
+        Amount { records: records.saturating_sub(dead_records), bytes: (len.saturating_sub(dead)) as u64 }
     }
 }

@@ -3,6 +3,7 @@
 use bytes::Bytes;
 use zaichik_proto::{DeliveryHead, Limits, RecordHead, Timestamp};
 
+use super::cold::Cold;
 use super::losses::{Extent, Losses};
 use crate::topic::position::Position;
 
@@ -41,6 +42,10 @@ pub(super) struct Chunk {
     pub(super) charge: usize,
     /// Its records that `latest` compaction marked or removed.
     pub(super) losses: Option<Box<Losses>>,
+    /// Set if its records are only in the store; then `data` is empty.
+    pub(super) cold: Option<Cold>,
+    /// It was read back, and stays in memory until this time if nobody reads it to its end before.
+    pub(super) hot_until: u64,
 }
 
 /// A chunk, or the tail.
@@ -50,6 +55,7 @@ pub(super) struct Part<'a> {
     pub(super) end: u64,
     pub(super) data: &'a [u8],
     pub(super) losses: Option<&'a Losses>,
+    pub(super) cold: Option<Cold>,
 }
 
 /// The state of an offset that is not below the first one.
@@ -74,7 +80,7 @@ impl<'a> Part<'a> {
     /// Whether it may hold dead records at or above the log's first offset.
     #[inline]
     pub(super) const fn may_hold_dead(&self) -> bool {
-        self.span.has_own || self.data.is_empty()
+        self.span.has_own || (self.data.is_empty() && self.cold.is_none())
     }
 
     /// The state of an offset whose record was removed from this part; `None` if it is present, or if the whole part is

@@ -57,6 +57,7 @@ impl Log {
 
     /// Releases the memory of a removed chunk.
     fn release(&mut self, chunk: Chunk, retired: &mut Retired) {
+        self.forget_cold(&chunk);
         if let Some(compaction) = &mut self.compaction {
             compaction.release_losses(chunk.losses.as_deref());
         }

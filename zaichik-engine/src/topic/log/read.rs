@@ -36,6 +36,9 @@ impl Log {
             debug_assert!(false, "offset {} is in no chunk", at.offset);
             return Pull::End;
         };
+        if chunk.cold.is_some() {
+            return Pull::Cold { from: chunk.span.start, to: chunk.end };
+        }
         let begin = at.byte as usize;
         let losses = chunk.losses.as_deref();
         let row =
@@ -64,7 +67,13 @@ impl Log {
         let stop = begin.saturating_add(len);
         let offset = at.offset.saturating_add(u64::from(count));
         let next = seen(chunk.span.start, offset, stop);
-        Pull::Records { data: chunk.data.slice(begin..stop), count, next }
+        let data = chunk.data.slice(begin..stop);
+        if offset == chunk.end
+            && let Some(chunk) = self.chunks.get_mut(index)
+        {
+            chunk.hot_until = 0;
+        }
+        Pull::Records { data, count, next }
     }
 
     /// The first offset at or after `from` whose record is live; the end if none is. [`expire`](Self::expire) was
@@ -189,6 +198,10 @@ impl Log {
         let Some((part, at)) = self.part_from_first(index) else {
             return by_count;
         };
+        if part.cold.is_some() {
+            // It goes as a whole, or once it is read back.
+            return by_count.max(at.offset);
+        }
         let (mut offset, mut base) = (at.offset, part.base_of(at));
         let mut records = part.records(at);
         while base < below {
@@ -235,9 +248,12 @@ impl Log {
     /// The same offset with its byte position: found from the hint if that is still valid, else by a walk from the
     /// start of its chunk. A removed record has the position of the next one.
     pub(super) fn locate(&self, at: Position) -> Position {
-        let Some(Part { span, data, losses, .. }) = self.part(self.index_of(at.offset)) else {
+        let Some(Part { span, data, losses, cold, .. }) = self.part(self.index_of(at.offset)) else {
             return Position::at(at.offset);
         };
+        if cold.is_some() {
+            return at;
+        }
         let (mut offset, mut byte) = (span.start, 0);
         if let Some(sparse) = losses.and_then(Losses::sparse) {
             // Hints from before the rewrite are invalid.
@@ -269,14 +285,14 @@ impl Log {
 
     /// A chunk, or the tail if it is not empty.
     pub(super) fn part(&self, index: usize) -> Option<Part<'_>> {
-        if let Some(Chunk { span, end, data, losses, .. }) = self.chunks.get(index) {
-            return Some(Part { span: *span, end: *end, data, losses: losses.as_deref() });
+        if let Some(Chunk { span, end, data, losses, cold, .. }) = self.chunks.get(index) {
+            return Some(Part { span: *span, end: *end, data, losses: losses.as_deref(), cold: *cold });
         }
         if self.tail.is_empty() {
             return None;
         }
         let losses = self.compaction.as_ref().and_then(|compaction| compaction.tail.as_deref());
-        Some(Part { span: self.tail_span, end: self.end, data: &self.tail, losses })
+        Some(Part { span: self.tail_span, end: self.end, data: &self.tail, losses, cold: None })
     }
 
     /// Bytes that the topic had accepted before the end of a chunk.

@@ -215,7 +215,8 @@ impl Log {
         let charge = data.capacity();
         self.chunk_charges = self.chunk_charges.saturating_add(charge);
         let losses = Some(losses);
-        let chunk = Chunk { span, end, data: data.into(), allocation, charge, losses };
+        let data = data.into();
+        let chunk = Chunk { span, end, data, allocation, charge, losses, cold: None, hot_until: 0 };
         let moved = self.chunks.len().saturating_sub(to).min(from);
         self.steps.add((moved / CHUNKS_PER_STEP) as u64);
         self.chunks.drain(from.saturating_add(1)..=to);

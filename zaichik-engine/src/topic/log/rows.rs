@@ -16,7 +16,8 @@ impl Log {
 
     /// Its records, in order.
     pub(in crate::topic) fn records_rows(&self, topic: u32) -> impl Iterator<Item = RecordsRow> {
-        let chunks = self.chunks.iter().filter(|chunk| chunk.end > self.first.offset);
+        let exists = |chunk: &&Chunk| chunk.end > self.first.offset && chunk.cold.is_none();
+        let chunks = self.chunks.iter().filter(exists);
         let chunks = chunks.map(move |chunk| chunk.row(topic));
         let tail = (!self.tail.is_empty() && !self.is_empty()).then(|| RecordsRow {
             topic,

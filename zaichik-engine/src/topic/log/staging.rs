@@ -24,6 +24,10 @@ pub(super) struct Staging {
     to: Position,
     /// Bytes that the topic had accepted before it.
     to_base: u64,
+    /// The offset up to which everything is durable.
+    durable_to: u64,
+    /// The offset up to which chunks were passed on as [durable](Log::committed).
+    passed_to: u64,
     /// Where trims are divided.
     cuts: Cuts,
     /// Offsets of the chunks that were rewritten since.
@@ -44,8 +48,12 @@ impl Log {
 
     /// The same for a log that was restored: all its rows are staged.
     pub(in crate::topic) fn continue_storing(&mut self) {
-        let mut staging =
-            Staging { to: Position::at(self.end), to_base: self.end_bytes, ..Staging::default() };
+        let mut staging = Staging {
+            to: Position::at(self.end),
+            to_base: self.end_bytes,
+            durable_to: self.end,
+            ..Staging::default()
+        };
         let mut parts = (0..=self.chunks.len()).filter_map(|index| self.part(index)).peekable();
         staging.from = parts.peek().map_or(self.end, |part| part.span.start);
         parts.for_each(|part| staging.cuts.add(part.span.start, part.data.len() as u64));
@@ -76,6 +84,29 @@ impl Log {
         (staging.to, staging.to_base) = (Position::at(self.end), self.end_bytes);
         self.staging = Some(staging);
         gone
+    }
+
+    /// Everything that was staged is durable. Passes on the offset of the first chunk of each allocation that became so.
+    pub(in crate::topic) fn committed(&mut self, mut each: impl FnMut(u64)) {
+        let Some(staging) = &mut self.staging else { return };
+        staging.durable_to = staging.to.offset;
+        let first = self.chunks.partition_point(|chunk| chunk.end <= staging.passed_to);
+        let mut last =
+            first.checked_sub(1).and_then(|index| self.chunks.get(index)).map(|chunk| chunk.allocation);
+        for chunk in self.chunks.range(first..) {
+            if chunk.end > staging.durable_to || chunk.allocation == self.allocation {
+                break;
+            }
+            staging.passed_to = chunk.end;
+            if last.replace(chunk.allocation) != Some(chunk.allocation) && chunk.cold.is_none() {
+                each(chunk.span.start);
+            }
+        }
+    }
+
+    /// The offset up to which everything is durable; 0 without a store.
+    pub(super) fn durable_to(&self) -> u64 {
+        self.staging.as_ref().map_or(0, |staging| staging.durable_to)
     }
 
     /// The first offset that has a staged row; `None` without [`begin_storing`](Self::begin_storing).

@@ -47,7 +47,16 @@ impl Log {
         let data = self.tail.split().freeze();
         let (span, end, allocation) = (self.tail_span, self.end, self.allocation);
         let losses = self.compaction.as_mut().and_then(|compaction| compaction.tail.take());
-        self.chunks.push_back(Chunk { span, end, data, allocation, charge: 0, losses });
+        self.chunks.push_back(Chunk {
+            span,
+            end,
+            data,
+            allocation,
+            charge: 0,
+            losses,
+            cold: None,
+            hot_until: 0,
+        });
         self.pieces = self.pieces.saturating_add(1);
         self.is_shared = true;
     }
@@ -114,7 +123,9 @@ impl Log {
             let charge = data.capacity();
             self.chunk_charges = self.chunk_charges.saturating_add(charge);
             let allocation = self.allocation.wrapping_sub(1);
-            self.chunks.push_back(Chunk { span, end, data: data.into(), allocation, charge, losses });
+            let data = data.into();
+            let chunk = Chunk { span, end, data, allocation, charge, losses, cold: None, hot_until: 0 };
+            self.chunks.push_back(chunk);
         }
         handle
     }

@@ -189,6 +189,7 @@ impl Pair {
                 assert_eq!(to, live);
                 self.readers[reader] = Position::at(to);
             }
+            Pull::Cold { .. } => panic!("there is no store"),
             Pull::NoRoom => {
                 let len = self.naive.live(from.offset, self.now).unwrap().bytes.len();
                 assert!(len > want.bytes && len > want.single, "{len} would fit {want:?}");

@@ -90,7 +90,7 @@ impl Stored {
                 let to = match self.topic.pull(self.at(), at, *want) {
                     Pull::Records { next, .. } => next,
                     Pull::Gap { to } | Pull::Skip { to } => Position::at(to),
-                    Pull::End | Pull::NoRoom => return,
+                    Pull::End | Pull::NoRoom | Pull::Cold { .. } => return,
                 };
                 self.readers[*reader].0 = to;
                 self.topic.cursors.set(cursor, to.offset);
@@ -180,7 +180,8 @@ impl Stored {
             _ => panic!("the topic has no row"),
         };
         let mut topic = Topic::restored(&topic_row, Rings::default().insert(0));
-        let mut parts = TopicParts { row: topic_row, marks: Vec::new(), keys: Vec::new() };
+        let mut parts =
+            TopicParts { row: topic_row, marks: Vec::new(), keys: Vec::new(), evicted_to: u64::MAX };
         for row in self.rows.values() {
             let (mut key, mut value) = (Vec::new(), Vec::new());
             row.key().encode(&mut key);

@@ -1,0 +1,180 @@
+//! Chunks whose records are only in the store (rule B8).
+//!
+//! A chunk may be *cold* if nothing but its records is needed to read them later: all of them are durable and live as long
+//! as the topic's time to live. What its span says is enough to expire it, to count it and to find offsets in it. So the
+//! first offset never moves into a cold chunk: it stays at its start until the chunk is removed as a whole or is read back.
+
+use bytes::Bytes;
+use zaichik_proto::RecordHead;
+
+use super::Log;
+use super::chunk::{Chunk, count_records};
+use crate::topic::retired::Retired;
+
+/// For how long a chunk stays in memory that was read back and not read to its end, in microseconds: who asked for it needs
+/// a moment, and reads it in parts.
+const HOT_MICROS: u64 = 1_000_000;
+
+/// What is known of a cold chunk besides its span.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Cold {
+    /// Bytes of its records.
+    pub(super) len: usize,
+    pub(super) first_timestamp: u64,
+}
+
+/// The outcome of an attempt to make a chunk cold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Eviction {
+    /// Its memory is freed, when no connection sends from it any more.
+    Done,
+    /// It was read back a short time ago, and nobody has read it to its end.
+    Later,
+    /// It is gone, or has to stay in memory.
+    Never,
+}
+
+/// The records that were read back are not those of the chunk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Mismatch;
+
+impl Log {
+    /// Makes the chunk that starts at this offset cold, with all that share its allocation.
+    pub(crate) fn evict(&mut self, start: u64, now: u64, retired: &mut Retired) -> Eviction {
+        self.evict_durable(start, self.durable_to(), now, retired)
+    }
+
+    /// Makes chunks of a log that is being restored cold, from the one after `from` on; returns the start of the last one.
+    pub(crate) fn evict_restored(&mut self, from: u64, retired: &mut Retired) -> u64 {
+        let mut last = from;
+        loop {
+            let next = self.chunks.partition_point(|chunk| chunk.span.start <= last);
+            let Some(chunk) = self.chunks.get(next).filter(|chunk| chunk.allocation != self.allocation)
+            else {
+                return last;
+            };
+            last = chunk.span.start;
+            let _ = self.evict_durable(last, u64::MAX, 0, retired);
+        }
+    }
+
+    fn evict_durable(&mut self, start: u64, durable_to: u64, now: u64, retired: &mut Retired) -> Eviction {
+        let index = self.index_of(start);
+        let Some(chunk) = self.chunks.get_mut(index).filter(|chunk| chunk.span.start == start) else {
+            return Eviction::Never;
+        };
+        if chunk.hot_until > now {
+            return Eviction::Later;
+        }
+        let allocation = chunk.allocation;
+        let pieces = || self.chunks.range(index..).take_while(|chunk| chunk.allocation == allocation);
+        // Of a chunk that lacks records at the front, the rest can't be told apart.
+        let from = self.staged_from().unwrap_or(0).max(self.first.offset);
+        let is_whole = |chunk: &Chunk| chunk.span.start >= from && chunk.end <= durable_to;
+        let may_be_cold = |chunk: &Chunk| {
+            let is_plain = !chunk.span.has_own && chunk.losses.is_none();
+            is_plain && is_whole(chunk) && (chunk.cold.is_some() || !chunk.data.is_empty())
+        };
+        if allocation == self.allocation || self.compaction.is_some() || !pieces().all(may_be_cold) {
+            return Eviction::Never;
+        }
+        let count = pieces().count();
+        for chunk in self.chunks.range_mut(index..).take(count) {
+            if chunk.cold.is_some() {
+                continue;
+            }
+            let head = RecordHead::peek(&chunk.data);
+            let first_timestamp = head.map_or(chunk.span.last_timestamp, |head| head.timestamp);
+            chunk.cold = Some(Cold { len: chunk.data.len(), first_timestamp });
+            self.cold_bytes = self.cold_bytes.saturating_add(chunk.data.len() as u64);
+            let (data, charge) = (core::mem::take(&mut chunk.data), core::mem::take(&mut chunk.charge));
+            self.chunk_charges = self.chunk_charges.saturating_sub(charge);
+            if charge > 0 {
+                retired.push(data, charge);
+            }
+        }
+        self.steps.add(count as u64);
+        Eviction::Done
+    }
+
+    /// The records of a cold chunk were read back. A chunk that is gone or hot by now is left as it is.
+    pub(crate) fn warm(&mut self, (from, to): (u64, u64), now: u64, data: Bytes) -> Result<(), Mismatch> {
+        let index = self.index_of(from);
+        let chunk = self.chunks.get_mut(index).filter(|chunk| (chunk.span.start, chunk.end) == (from, to));
+        let Some(chunk) = chunk else { return Ok(()) };
+        let Some(cold) = chunk.cold else { return Ok(()) };
+        let records = to.saturating_sub(from);
+        self.steps.add(records);
+        if data.len() != cold.len || count_records(&data) != records {
+            return Err(Mismatch);
+        }
+        (chunk.cold, chunk.charge) = (None, data.len());
+        chunk.hot_until = now.saturating_add(HOT_MICROS);
+        chunk.data = data;
+        self.chunk_charges = self.chunk_charges.saturating_add(cold.len);
+        self.cold_bytes = self.cold_bytes.saturating_sub(cold.len as u64);
+        if (from..to).contains(&self.first.offset) {
+            self.begin_at(self.first.offset);
+        }
+        // The caller finds out again how far the first offset is.
+        self.owed_first = 0;
+        Ok(())
+    }
+
+    /// The offsets of the cold chunk that has this one.
+    pub(crate) fn cold_at(&self, offset: u64) -> Option<(u64, u64)> {
+        let chunk = self.chunks.get(self.index_of(offset))?;
+        let exists = chunk.span.start <= offset && self.first.offset < chunk.end;
+        (chunk.cold.is_some() && exists).then_some((chunk.span.start, chunk.end))
+    }
+
+    /// The offsets of up to `count` cold chunks that follow each other from this offset on.
+    pub(crate) fn cold_from(&self, offset: u64, count: usize) -> impl Iterator<Item = (u64, u64)> {
+        let chunks = self.chunks.range(self.index_of(offset).min(self.chunks.len())..);
+        let cold = chunks.take_while(|chunk| chunk.cold.is_some()).take(count);
+        cold.map(|chunk| (chunk.span.start, chunk.end))
+    }
+
+    /// The offsets of the first chunk, if it is cold and some of its records at the front are removed or dead: then they
+    /// are not counted exactly.
+    pub(crate) fn owed_front(&self, now: u64, ttl: u64) -> Option<(u64, u64)> {
+        let front = self.cold_at(self.first.offset)?;
+        let is_expired = ttl > 0 && ttl < u64::MAX && self.first_timestamp.saturating_add(ttl) <= now;
+        (is_expired || self.owed_first > self.first.offset).then_some(front)
+    }
+
+    /// The offsets of the chunk, if it is cold, that has the first record accepted at or after a time.
+    pub(crate) fn cold_since(&self, time: u64) -> Option<(u64, u64)> {
+        let index = self.chunks.partition_point(|chunk| chunk.span.last_timestamp < time);
+        let chunk = self.chunks.get(index).filter(|chunk| chunk.cold.is_some())?;
+        Some((chunk.span.start, chunk.end))
+    }
+
+    /// Bytes of records that are only in the store.
+    pub(crate) const fn cold_bytes(&self) -> u64 {
+        self.cold_bytes
+    }
+
+    /// At least the first record is to be removed, if it is in a cold chunk.
+    pub(in crate::topic) fn owe_first(&mut self) {
+        if self.cold_at(self.first.offset).is_none() {
+            return;
+        }
+        self.owed_first = self.owed_first.max(self.first.offset.saturating_add(1));
+    }
+
+    /// A chunk is removed.
+    pub(super) fn forget_cold(&mut self, chunk: &Chunk) {
+        let len = chunk.cold.map_or(0, |cold| cold.len);
+        self.cold_bytes = self.cold_bytes.saturating_sub(len as u64);
+    }
+
+    /// The offset to which the first one can be raised: not into a cold chunk. Keeps what is owed.
+    pub(super) fn reachable(&mut self, offset: u64) -> u64 {
+        self.owed_first = self.owed_first.max(offset);
+        match self.cold_at(offset) {
+            Some((start, _)) => start.max(self.first.offset),
+            None => offset,
+        }
+    }
+}

@@ -1,0 +1,107 @@
+//! Rule B8: records that are only in the store.
+
+use bytes::Bytes;
+use zaichik_proto::{Start, TopicOptions};
+
+use crate::world::{Sub, World, us};
+
+/// A world whose store has everything at once, and whose broker keeps as little as possible in memory.
+fn world() -> World {
+    let mut world = World::with(|config| config.max_resident_bytes = Some(0));
+    if world.stored.is_none() {
+        world.begin_storing();
+    }
+    world
+}
+
+/// Bodies that fill several chunks: of 8 KiB each.
+fn body(number: usize) -> String {
+    format!("{number:08}").repeat(1_024)
+}
+
+/// Publishes that many records to "t", of which most leave memory.
+fn fill(world: &mut World, count: usize) {
+    let writer = world.connect();
+    for number in 0..count {
+        world.ask(&writer, writer.publish("t", &body(number)));
+    }
+    world.advance(us(3_000_000));
+    assert!(world.broker.cold_bytes() > 0, "some are only in the store");
+}
+
+/// The store reads back what the broker asks for; returns how often.
+fn fetch(world: &mut World) -> usize {
+    let mut count = 0;
+    loop {
+        let Some(fetch) = world.take_fetch() else { return count };
+        let records = world.stored.as_ref().expect("a store").fetch(&fetch);
+        world.finish_fetch(fetch, records).expect("the same records");
+        count += 1;
+        world.settle();
+    }
+}
+
+/// The offsets that a subscription from the earliest record on receives.
+fn read(world: &mut World, count: usize) -> Vec<u64> {
+    let reader = world.connect();
+    world.ask(&reader, reader.subscribe_to(Sub::new(1, "t").window(0)));
+    while fetch(world) > 0 {}
+    let received = reader.records();
+    for one in received.iter().take(count) {
+        assert_eq!(one.body, body(one.offset as usize).as_bytes());
+    }
+    received.iter().map(|one| one.offset).collect()
+}
+
+#[test]
+fn b_30_a_reader_receives_what_is_only_in_the_store_also_after_a_crash() {
+    let mut world = world();
+    world.topic(TopicOptions::new().retain_forever());
+    fill(&mut world, 60);
+    let all: Vec<u64> = (0..60).collect();
+    assert_eq!(read(&mut world, 60), all);
+    let rows: Vec<_> = world.stored.as_ref().expect("a store").iter().cloned().collect();
+    world.recover_from(&rows, world.now);
+    world.broker.begin_storing();
+    assert!(world.broker.cold_bytes() > 0, "not all of them were kept in memory");
+    assert_eq!(read(&mut world, 60), all);
+}
+
+#[test]
+fn b_31_a_limit_within_records_that_are_not_in_memory_is_exact() {
+    let mut world = world();
+    world.topic(TopicOptions::new().retain_forever());
+    fill(&mut world, 60);
+    let reader = world.connect();
+    world.ask(&reader, reader.subscribe_to(Sub::new(1, "t").window(1)));
+    while fetch(&mut world) > 0 {}
+    let owner = world.connect();
+    world.ask(&owner, owner.alter("t", TopicOptions::new().max_messages(33)));
+    world.ask(&reader, reader.commit(1, 0));
+    while fetch(&mut world) > 0 {}
+    let stream = reader.stream();
+    assert!(stream.iter().any(|frame| frame.contains("1..27 limit")), "{:?}", gaps(&stream));
+    assert_eq!(read(&mut world, 33), (27..60).collect::<Vec<u64>>());
+    let late = world.connect();
+    let request = late.subscribe_to(Sub::new(1, "t").window(0).from(Start::Time(0)));
+    world.settle();
+    while fetch(&mut world) > 0 {}
+    assert!(late.answer(request).contains("27"), "{}", late.answer(request));
+}
+
+fn gaps(stream: &[String]) -> Vec<&String> {
+    stream.iter().filter(|frame| frame.len() < 100).collect()
+}
+
+#[test]
+fn b_32_other_records_than_those_that_were_stored_are_an_error() {
+    let mut world = world();
+    world.topic(TopicOptions::new().retain_forever());
+    fill(&mut world, 60);
+    let reader = world.connect();
+    world.ask(&reader, reader.subscribe_to(Sub::new(1, "t").window(0)));
+    let fetch = world.take_fetch().expect("the first records are needed");
+    let error = world.finish_fetch(fetch, Bytes::new()).expect_err("they are missing");
+    assert!(error.to_string().contains("topic number 0"), "{error}");
+    assert_eq!(reader.records(), []);
+}
