@@ -186,11 +186,7 @@ impl Programs {
             Redis => "redis-server",
             Mosquitto => "mosquitto",
         };
-        let path = env::var_os("PATH").unwrap_or_default();
-        let system =
-            ["/usr/sbin", "/usr/local/sbin", "/usr/local/bin", "/opt/homebrew/sbin"].map(PathBuf::from);
-        let mut found = env::split_paths(&path).chain(system).map(|folder| folder.join(name));
-        match found.find(|path| path.is_file()) {
+        match installed(name) {
             Some(path) => Ok(path),
             None => bail!("{name} is not installed; install it with: {}", contender.install()),
         }
@@ -230,6 +226,14 @@ impl Programs {
         }
         Ok(command)
     }
+}
+
+/// Where an installed program is.
+pub(crate) fn installed(name: &str) -> Option<PathBuf> {
+    let path = env::var_os("PATH").unwrap_or_default();
+    let system = ["/usr/sbin", "/usr/local/sbin", "/usr/local/bin", "/opt/homebrew/sbin"].map(PathBuf::from);
+    let mut found = env::split_paths(&path).chain(system).map(|folder| folder.join(name));
+    found.find(|path| path.is_file())
 }
 
 pub(crate) fn settings(contender: Contender) -> Vec<&'static str> {

@@ -1,8 +1,8 @@
 //! The protocols of the clients.
 
 pub(crate) mod mqtt;
-mod nats;
-mod redis;
+pub(crate) mod nats;
+pub(crate) mod redis;
 mod relay;
 pub(crate) mod zaichik;
 

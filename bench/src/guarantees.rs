@@ -16,7 +16,7 @@ pub(crate) const TOPIC: &str = "t0";
 pub(crate) const PAYLOAD: usize = 128;
 
 /// Maximum messages of one write.
-const WRITE: u32 = 200;
+pub(crate) const WRITE: u32 = 200;
 
 /// Maximum time without bytes from the broker.
 const READ_TIMEOUT: Duration = Duration::from_secs(10);

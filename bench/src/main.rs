@@ -37,6 +37,7 @@ mod publisher;
 mod relay;
 mod report;
 mod runner;
+mod storage;
 mod subscriber;
 mod text;
 mod wire;
@@ -76,6 +77,7 @@ fn run(cli: &Cli) -> Result<()> {
             relay::serve(&listener, *copying)
         }
         Some(Command::Attacks(options)) => attacks::run(options),
+        Some(Command::Storage(options)) => storage::run(options),
         None if cli.options.list => {
             list();
             Ok(())

@@ -26,6 +26,10 @@ pub(crate) enum Metric {
     CpuSeconds,
     /// Duration of the run in seconds.
     Seconds,
+    /// Messages of a commit, on average.
+    MessagesPerCommit,
+    /// Bytes written to disk per message.
+    BytesPerMessage,
 }
 
 impl Metric {
@@ -41,6 +45,8 @@ impl Metric {
             Self::Startup => "start ms",
             Self::CpuSeconds => "CPU s",
             Self::Seconds => "run s",
+            Self::MessagesPerCommit => "msg/commit",
+            Self::BytesPerMessage => "bytes/msg",
         }
     }
 
@@ -51,7 +57,7 @@ impl Metric {
             Self::Rate | Self::CpuPerMillion | Self::CpuSeconds | Self::Seconds => format!("{value:.2}"),
             Self::PeakMemory => format!("{:.1}", value / f64::from(1 << 20)),
             Self::P50 | Self::P99 | Self::P999 | Self::Startup => format!("{value:.1}"),
-            Self::BytesEach => format!("{value:.0}"),
+            Self::BytesEach | Self::MessagesPerCommit | Self::BytesPerMessage => format!("{value:.0}"),
         }
     }
 }

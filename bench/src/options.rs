@@ -26,6 +26,8 @@ pub(crate) struct Cli {
 pub(crate) enum Command {
     /// Attack the broker commands, and measure their memory and an honest client beside each attack.
     Attacks(AttackOptions),
+    /// Compare publishing to a storage directory with the disk itself and with other servers that sync for each answer.
+    Storage(StorageOptions),
     /// The relay; the harness starts it.
     #[command(hide = true)]
     Relay {
@@ -62,6 +64,38 @@ pub(crate) struct AttackOptions {
     /// List attacks
     #[arg(long)]
     pub(crate) list: bool,
+}
+
+/// How to measure storage.
+#[derive(Debug, clap::Args)]
+pub(crate) struct StorageOptions {
+    /// Number of rounds; tables show their medians
+    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) rounds: u32,
+    /// Workloads to run: durable, consume, one, reopen [default: all]
+    #[arg(long, value_delimiter = ',')]
+    pub(crate) only: Vec<String>,
+    /// How long each run takes, in seconds
+    #[arg(long, default_value_t = 2.0)]
+    pub(crate) seconds: f64,
+    /// Gigabytes of a directory that is opened again
+    #[arg(long, default_value_t = 1.0)]
+    pub(crate) gigabytes: f64,
+    /// A folder on the disk to measure [default: that of temporary files]
+    #[arg(long, value_name = "PATH")]
+    pub(crate) dir: Option<PathBuf>,
+    /// The broker on tokio [default: zaichik in this program's folder]
+    #[arg(long, value_name = "PATH")]
+    pub(crate) zaichik: Option<PathBuf>,
+    /// The broker on async-std [default: zaichik-async-std in this program's folder]
+    #[arg(long, value_name = "PATH")]
+    pub(crate) zaichik_async_std: Option<PathBuf>,
+    /// Write all measurements to a file
+    #[arg(long, value_name = "FILE")]
+    pub(crate) json: Option<PathBuf>,
+    /// Print Markdown
+    #[arg(long)]
+    pub(crate) markdown: bool,
 }
 
 /// How to measure.

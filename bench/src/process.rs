@@ -3,12 +3,12 @@
 use std::fs::{self, File};
 use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use rustix::process::{Pid, Resource, Rlimit, Signal, getrlimit, kill_process, setrlimit};
 
 use crate::contender::{Contender, Programs};
 
@@ -21,7 +21,12 @@ pub(crate) struct TemporaryFolder(PathBuf);
 
 impl TemporaryFolder {
     pub(crate) fn new() -> Result<Self> {
-        let path = std::env::temp_dir().join(format!("zaichik-bench-{}", std::process::id()));
+        Self::below(&std::env::temp_dir())
+    }
+
+    /// A folder in this one.
+    pub(crate) fn below(parent: &Path) -> Result<Self> {
+        let path = parent.join(format!("zaichik-bench-{}", std::process::id()));
         fs::create_dir_all(&path).with_context(|| format!("creating the folder {}", path.display()))?;
         Ok(Self(path))
     }
@@ -58,12 +63,22 @@ impl Process {
         let port = free_port()?;
         let mut command = programs.command(contender, port, folder.path())?;
         command.envs(variables.iter().map(|(name, value)| (name, value)));
+        Self::spawn(contender.name(), command, port, folder)
+    }
+
+    /// Starts a program that listens on this port of 127.0.0.1, and waits until it accepts a connection.
+    pub(crate) fn spawn(
+        name: &str,
+        mut command: Command,
+        port: u16,
+        folder: &TemporaryFolder,
+    ) -> Result<Self> {
         let log = folder.path().join("log");
         let output = File::create(&log).with_context(|| format!("creating {}", log.display()))?;
         let errors = output.try_clone().context("a second handle of the log")?;
         command.stdin(Stdio::null()).stdout(output).stderr(errors);
         let begin = Instant::now();
-        let child = command.spawn().with_context(|| format!("starting {}", contender.name()))?;
+        let child = command.spawn().with_context(|| format!("starting {name}"))?;
         let mut running = Self { child, port, startup: Duration::ZERO };
         loop {
             if TcpStream::connect(("127.0.0.1", port)).is_ok() {
@@ -72,10 +87,10 @@ impl Process {
             }
             let log_text = || fs::read_to_string(&log).unwrap_or_default();
             if let Some(status) = running.child.try_wait().context("checking the process")? {
-                bail!("{} ended with {status}: {}", contender.name(), log_text());
+                bail!("{name} ended with {status}: {}", log_text());
             }
             if begin.elapsed() > START {
-                bail!("{} accepts no connection after {START:?}: {}", contender.name(), log_text());
+                bail!("{name} accepts no connection after {START:?}: {}", log_text());
             }
             thread::sleep(Duration::from_micros(200));
         }
@@ -86,6 +101,17 @@ impl Process {
         let stat = self.read("stat")?;
         let ticks = cpu_ticks(&stat).context("the process's times")?;
         Ok(ticks as f64 / rustix::param::clock_ticks_per_second() as f64)
+    }
+
+    /// Processor time so far of the process and of the processes that it started and that still run, in seconds.
+    pub(crate) fn cpu_with_children(&self) -> Result<f64> {
+        let id = self.child.id();
+        let children = self.read(&format!("task/{id}/children"))?;
+        // A child may end at any time; then its time is missing.
+        let stat = |child: &str| fs::read_to_string(format!("/proc/{child}/stat")).ok();
+        let ticks: u64 =
+            children.split_ascii_whitespace().filter_map(stat).filter_map(|stat| cpu_ticks(&stat)).sum();
+        Ok(self.cpu()? + ticks as f64 / rustix::param::clock_ticks_per_second() as f64)
     }
 
     /// Peak memory in bytes.
@@ -109,6 +135,13 @@ impl Process {
         drop(self.child.wait());
     }
 
+    /// Sends it a signal, and waits until it has ended.
+    pub(crate) fn end(&mut self, signal: Signal) -> Result<()> {
+        let id = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw).context("a process id")?;
+        kill_process(id, signal).context("sending a signal")?;
+        self.child.wait().context("waiting for the end of the process").map(drop)
+    }
+
     fn read(&self, file: &str) -> Result<String> {
         let path = format!("/proc/{}/{file}", self.child.id());
         fs::read_to_string(&path).with_context(|| format!("reading {path}"))
@@ -130,7 +163,7 @@ pub(crate) fn raise_descriptors() -> u64 {
     limit.unwrap_or(u64::MAX)
 }
 
-fn free_port() -> Result<u16> {
+pub(crate) fn free_port() -> Result<u16> {
     let listener = TcpListener::bind("127.0.0.1:0").context("looking for a free port")?;
     Ok(listener.local_addr()?.port())
 }

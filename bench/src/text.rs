@@ -11,8 +11,17 @@ pub(crate) enum Style {
     Markdown,
 }
 
+/// A workload's table; the first figures are compared with the relays.
 pub(crate) fn table(table: &Table, style: Style) -> String {
-    let (cells, notes) = cells(table);
+    let [named, best] = table.relays();
+    let relays = [("/ relay 256 KiB", named), ("/ best relay", best)];
+    let against: Vec<_> = relays.into_iter().filter_map(|(name, row)| Some((name, row?))).collect();
+    compared(table, &against, best.filter(|_| against.len() > 1), style)
+}
+
+/// A workload's table; the first figures are compared with those of the rows `against`, and `best` is marked.
+pub(crate) fn compared(table: &Table, against: &[(&str, &Row)], best: Option<&Row>, style: Style) -> String {
+    let (cells, notes) = cells(table, against, best);
     let mut out = match style {
         Style::Terminal => format!("{}: {}\n", table.workload, table.about),
         Style::Markdown => format!("**{}**: {}\n\n", table.workload, table.about),
@@ -116,15 +125,10 @@ pub(crate) fn caveats(report: &Report) -> String {
 }
 
 /// Rows of cells, the titles first, and notes on failures.
-fn cells(table: &Table) -> (Vec<Vec<String>>, Vec<String>) {
-    let [named, best] = table.relays();
+fn cells(table: &Table, against: &[(&str, &Row)], best: Option<&Row>) -> (Vec<Vec<String>>, Vec<String>) {
     let mut head = vec!["contender".to_owned()];
     head.extend(table.metrics.iter().map(|metric| metric.title().to_owned()));
-    let against: Vec<(String, &Row)> = [("/ relay 256 KiB", named), ("/ best relay", best)]
-        .into_iter()
-        .filter_map(|(name, row)| Some((name.to_owned(), row?)))
-        .collect();
-    head.extend(against.iter().map(|(name, _)| name.clone()));
+    head.extend(against.iter().map(|(name, _)| (*name).to_owned()));
     let mut notes = Vec::new();
     let mut cells = vec![head];
     for row in &table.rows {
@@ -132,7 +136,7 @@ fn cells(table: &Table) -> (Vec<Vec<String>>, Vec<String>) {
             notes.push(format!("{} failed, {failure}", row.title));
         }
         let medians = row.medians();
-        let is_best = best.is_some_and(|best| best.contender == row.contender) && against.len() > 1;
+        let is_best = best.is_some_and(|best| best.contender == row.contender);
         let mark = if is_best { " (best)" } else { "" };
         let mut line = vec![format!("{}{mark}", row.title)];
         line.extend(table.metrics.iter().map(|metric| {
@@ -149,12 +153,12 @@ fn cells(table: &Table) -> (Vec<Vec<String>>, Vec<String>) {
     (cells, notes)
 }
 
-fn show_ratio(ratio: f64) -> String {
+pub(crate) fn show_ratio(ratio: f64) -> String {
     if ratio < 0.1 { format!("{ratio:.3}") } else { format!("{ratio:.2}") }
 }
 
 /// Aligned lines of cells: text to the left, figures to the right.
-fn layout(cells: &[Vec<String>], style: Style) -> String {
+pub(crate) fn layout(cells: &[Vec<String>], style: Style) -> String {
     let columns = cells.first().map_or(0, Vec::len);
     let width = |column: usize| {
         cells.iter().filter_map(|line| line.get(column)).map(|cell| cell.chars().count()).max().unwrap_or(0)

@@ -40,3 +40,14 @@ fn the_error_for_a_missing_contender_says_how_to_build_it() {
     let stderr = String::from_utf8(output.stderr).unwrap();
     assert!(stderr.contains("cargo build --release -p zaichik -p zaichik-async-std"), "{stderr}");
 }
+
+#[test]
+fn the_error_for_an_unknown_storage_workload_names_all_workloads() {
+    let output = Command::new(env!("CARGO_BIN_EXE_zaichik-bench"))
+        .args(["storage", "--only", "durable,durability"])
+        .output()
+        .unwrap();
+    assert!(!output.status.success());
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    assert!(stderr.contains("\"durability\"; there are durable, consume, one, reopen"), "{stderr}");
+}

@@ -9,7 +9,7 @@ use crate::count::{Expected, FixedLength, Question};
 use crate::wire;
 
 /// Maximum bytes of a line from the server.
-const MAX_LINE: usize = 64 << 10;
+pub(crate) const MAX_LINE: usize = 64 << 10;
 
 /// Subscriptions to send before reading the server's answers.
 const CHUNK: usize = 500;
@@ -18,7 +18,7 @@ const PING: &[u8] = b"PING\r\n";
 const PONG: &[u8] = b"PONG\r\n";
 
 /// Opens a connection, and waits for the server's answer.
-pub(super) fn connect(port: u16) -> Result<TcpStream> {
+pub(crate) fn connect(port: u16) -> Result<TcpStream> {
     let mut socket = wire::connect(port)?;
     wire::read_line(&mut socket, MAX_LINE).context("the server's first line")?;
     socket.write_all(

@@ -11,7 +11,7 @@ use crate::wire;
 /// Channels per SUBSCRIBE.
 const CHUNK: usize = 500;
 
-pub(super) fn connect(port: u16) -> Result<TcpStream> {
+pub(crate) fn connect(port: u16) -> Result<TcpStream> {
     let mut socket = wire::connect(port)?;
     socket.write_all(&array(&[b"PING"]))?;
     wire::expect(&mut socket, b"+PONG\r\n")?;
@@ -53,7 +53,8 @@ pub(super) fn counter(topic: &str, payload: usize, expected: Expected) -> FixedL
     FixedLength::new(expected, (len, len - payload - 2), None)
 }
 
-fn array(strings: &[&[u8]]) -> Vec<u8> {
+/// A command.
+pub(crate) fn array(strings: &[&[u8]]) -> Vec<u8> {
     let mut out = format!("*{}\r\n", strings.len()).into_bytes();
     for string in strings {
         out.extend_from_slice(format!("${}\r\n", string.len()).as_bytes());

@@ -7,8 +7,9 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use bytes::{Buf, BytesMut};
 use zaichik_proto::{
-    AckLevel, ClientFrame, CreateTopic, FrameHeader, HEADER_LEN, Hello, Limits, MAGIC, PROTOCOL_VERSION,
-    Publish, Record, Records, ServerDecoder, ServerFrame, Start, Subscribe, TopicOptions, Version,
+    AckLevel, ClientFrame, CreateTopic, Durable, FrameHeader, HEADER_LEN, Hello, Limits, MAGIC, OnConflict,
+    PROTOCOL_VERSION, Publish, Record, Records, ServerDecoder, ServerFrame, Start, Subscribe, TopicOptions,
+    Version,
 };
 
 use crate::wire;
@@ -46,7 +47,7 @@ pub(super) fn subscribe_all(port: u16, topics: &[String]) -> Result<TcpStream> {
     for (topics, first) in topics.chunks(CHUNK).zip((0..).step_by(CHUNK)) {
         let mut out = BytesMut::new();
         for (topic, number) in topics.iter().zip(first..) {
-            subscription(number, topic, 0).encode(&mut out);
+            subscription(number, topic, 0, None).encode(&mut out);
         }
         client.send(&out)?;
         client.receive_answers(topics.len(), |frame| matches!(frame, ServerFrame::Subscribed(_)))?;
@@ -72,7 +73,12 @@ pub(crate) fn publish_records(topic: &str, ack: AckLevel, request: u32, payloads
     out.to_vec()
 }
 
-fn subscription(number: u32, topic: &str, window: u32) -> ClientFrame<'_> {
+fn subscription<'a>(
+    number: u32,
+    topic: &'a str,
+    window: u32,
+    durable: Option<Durable<'a>>,
+) -> ClientFrame<'a> {
     ClientFrame::Subscribe(Subscribe {
         request: number + 1,
         subscription: number,
@@ -82,7 +88,7 @@ fn subscription(number: u32, topic: &str, window: u32) -> ClientFrame<'_> {
         window_bytes: 0,
         max_attempts: 0,
         dead_letter: b"",
-        durable: None,
+        durable,
     })
 }
 
@@ -133,7 +139,14 @@ impl Client {
 
     /// Subscribes from the topic's beginning with id 0, and waits for the answer.
     pub(crate) fn subscribe(&mut self, topic: &str, window: u32) -> Result<()> {
-        self.send_frame(&subscription(0, topic, window))?;
+        self.send_frame(&subscription(0, topic, window, None))?;
+        self.answer("Subscribed", |frame| matches!(frame, ServerFrame::Subscribed(_)))
+    }
+
+    /// The same with a durable subscription, whose cursor the broker keeps.
+    pub(crate) fn subscribe_durable(&mut self, topic: &str, window: u32, name: &str) -> Result<()> {
+        let durable = Durable { name, on_conflict: OnConflict::TakeOver, epoch: 0, inactive_ttl_micros: 0 };
+        self.send_frame(&subscription(0, topic, window, Some(durable)))?;
         self.answer("Subscribed", |frame| matches!(frame, ServerFrame::Subscribed(_)))
     }
 
