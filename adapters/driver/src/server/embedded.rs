@@ -232,7 +232,7 @@ impl<R: Runtime> EmbeddedBroker<R> {
 
 impl<R: Runtime> Drop for EmbeddedBroker<R> {
     fn drop(&mut self) {
-        self.shared.abort();
+        self.shared.abandon();
     }
 }
 
