@@ -108,7 +108,10 @@ macro_rules! command_tests {
         );
         $crate::command_tests!($command, storage;
             b1_a_killed_broker_loses_nothing_that_it_acknowledged
-            b4_a_directory_that_cannot_be_used_is_reported_in_one_line
+            a_directory_in_use_is_code_75
+            a_directory_of_another_program_or_version_is_code_9
+            b4_a_damaged_directory_is_code_8
+            a_directory_that_the_system_refuses_is_code_74
         );
         $crate::command_tests!($command, topics;
             t_08_declared_topics_exist_when_the_broker_is_ready

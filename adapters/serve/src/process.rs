@@ -4,40 +4,18 @@ use std::io;
 use std::process::ExitCode;
 
 use futures::Stream;
-use thiserror::Error;
-use zaichik_driver::{Clock, EmbeddedBroker, Runtime, Server, ServerError, Timestamp};
+use zaichik_driver::{Clock, EmbeddedBroker, Runtime, Server, Timestamp};
 
-use crate::command::{WRONG_CONFIGURATION, check, fail, wrong};
+use crate::command::{check, fail, wrong};
 use crate::config::Address;
 use crate::http::{BuildInfo, Http};
 use crate::plan::Plan;
 use crate::ready::ReadyDescriptor;
-use crate::storage::{self, StorageError};
-use crate::topics::{self, TopicError};
-use crate::{Options, Signal, descriptors, log, signals, usage};
-
-/// Exit code if the broker cannot listen on an address.
-const CANNOT_BIND: u8 = 3;
-
-/// Exit code if the store failed (`EX_IOERR`).
-const STORE_FAILED: u8 = 74;
+use crate::run_error::RunError;
+use crate::{Options, Signal, descriptors, exit_code, log, signals, storage, topics, usage};
 
 /// The commit that the command was built from, if the build sets it.
 const COMMIT: Option<&str> = option_env!("GIT_COMMIT");
-
-/// Why a broker process ends with an error.
-#[derive(Debug, Error)]
-#[error(transparent)]
-enum RunError {
-    Storage(#[from] StorageError),
-    Topic(#[from] TopicError),
-}
-
-impl From<ServerError> for RunError {
-    fn from(error: ServerError) -> Self {
-        Self::Storage(error.into())
-    }
-}
 
 /// A broker process.
 #[derive(Debug)]
@@ -83,24 +61,10 @@ impl Process {
         log::flush();
         match ended {
             Ok(()) => ExitCode::SUCCESS,
-            Err(RunError::Topic(error @ TopicError::Refused(_))) => {
-                fail(self.command, WRONG_CONFIGURATION, error)
+            Err(error) => {
+                let dir = self.plan.config.settings.storage_dir.as_deref().unwrap_or_else(|| "".as_ref());
+                fail(self.command, exit_code::of(&error), error.explain(dir))
             }
-            Err(RunError::Storage(StorageError::Server(error @ ServerError::Bind { .. }))) => fail(
-                self.command,
-                CANNOT_BIND,
-                format_args!(
-                    "{error}; choose another address with --port, --listen or --http; port 0 picks any free port"
-                ),
-            ),
-            Err(RunError::Storage(StorageError::Server(error @ ServerError::Config(_)))) => {
-                fail(self.command, WRONG_CONFIGURATION, error)
-            }
-            Err(RunError::Storage(StorageError::Server(error @ ServerError::Store(_)))) => {
-                fail(self.command, STORE_FAILED, error)
-            }
-            Err(RunError::Storage(error)) if error.is_io() => fail(self.command, STORE_FAILED, error),
-            Err(error) => fail(self.command, 1, error),
         }
     }
 
@@ -108,7 +72,7 @@ impl Process {
     #[must_use]
     pub fn runtime_failed(self, error: &io::Error) -> ExitCode {
         log::flush();
-        fail(self.command, 1, format_args!("cannot start the runtime: {error}"))
+        fail(self.command, exit_code::OTHER, format_args!("cannot start the runtime: {error}"))
     }
 
     async fn run<R: Runtime>(

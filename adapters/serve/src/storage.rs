@@ -3,40 +3,27 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use thiserror::Error;
 use zaichik_driver::{
     BrokerConfig, Clock, EmbeddedBroker, Runtime, ServerError, Store, StoreError, Timestamp,
 };
-use zaichik_engine::store::{Commit, RowError};
+use zaichik_engine::store::Commit;
 use zaichik_engine::{Restore, Seed};
-use zaichik_store_journal::{FLOOR_INTERVAL, Files, Journal, OpenError, Options, StoreError as JournalError};
+use zaichik_store_journal::{FLOOR_INTERVAL, Files, Journal, Options, StoreError as JournalError};
 
-/// Why a broker cannot start with its store.
-#[derive(Debug, Error)]
-#[error(transparent)]
-pub(crate) enum StorageError {
-    /// What the broker itself needs.
-    Server(#[from] ServerError),
-    /// The directory cannot be used.
-    Open(#[from] OpenError),
-    /// It can't be read.
-    Read(#[from] JournalError),
-    /// What it has is no state of a broker.
-    Row(#[from] RowError),
-}
+use crate::run_error::RunError;
 
 /// Starts a broker with what a directory has, which is created if it is missing; logs what was recovered.
 pub(crate) fn start<R: Runtime>(
     dir: &Path,
     config: BrokerConfig,
     clock: Clock,
-) -> Result<EmbeddedBroker<R>, StorageError> {
+) -> Result<EmbeddedBroker<R>, RunError> {
     let begun = clock.now();
     let random = || R::random().map_err(ServerError::Random);
     let mut journal = Journal::open(dir, Options::new(random()?))?;
     let seed = Seed::new(random()?, random()?);
     let mut restore = Restore::new(config, seed).map_err(ServerError::Config)?;
-    journal.rows(|key, value| restore.row(key, value).map_err(StorageError::Row))?;
+    journal.rows(|key, value| restore.row(key, value).map_err(RunError::Rows))?;
     let broker = restore.finish(clock.now())?;
     let info = journal.info();
     let millis = clock.now().since(begun).as_millis();
@@ -83,15 +70,5 @@ fn store_error(error: JournalError) -> StoreError {
         StoreError::Full(Arc::new(error))
     } else {
         StoreError::Failed(Arc::new(error))
-    }
-}
-
-impl StorageError {
-    /// Whether the operating system refused something, rather than that what is stored is wrong.
-    pub(crate) const fn is_io(&self) -> bool {
-        matches!(
-            self,
-            Self::Open(OpenError::Store(JournalError::Failed(_))) | Self::Read(JournalError::Failed(_))
-        )
     }
 }
