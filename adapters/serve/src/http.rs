@@ -24,6 +24,7 @@ use hyper::service::service_fn;
 use zaichik_driver::{Client, Endpoint, Listener, Runtime, Server, ServerError, Timer};
 
 use crate::plan::Plan;
+use crate::storage::Meter;
 pub(crate) use metrics::BuildInfo;
 use pages::Pages;
 use stream::Stream;
@@ -68,6 +69,7 @@ impl<R: Runtime> Http<R> {
     pub(crate) async fn bind(
         plan: &Plan,
         server: &Server<R>,
+        meter: Option<Arc<Meter>>,
         build: BuildInfo,
     ) -> Result<Option<Self>, ServerError> {
         let Some(address) = &plan.config.settings.http else {
@@ -80,7 +82,7 @@ impl<R: Runtime> Http<R> {
             listener,
             address: bound,
             is_open: !address.is_loopback(),
-            pages: Arc::new(Pages::new(server.broker().handle(), client(plan, server), build)),
+            pages: Arc::new(Pages::new(server.broker().handle(), client(plan, server), meter, build)),
             connections: VecDeque::new(),
             timer: R::timer(),
             paused: None,

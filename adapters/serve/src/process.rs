@@ -90,13 +90,16 @@ impl Process {
             // For the client that reads the metrics.
             config.max_connections = config.max_connections.saturating_add(1);
         }
-        let broker = match &settings.storage_dir {
-            Some(dir) => storage::start::<R>(dir, config, self.clock)?,
-            None => EmbeddedBroker::<R>::start(config)?,
+        let (broker, meter) = match &settings.storage_dir {
+            Some(dir) => {
+                let (broker, meter) = storage::start::<R>(dir, config, self.clock)?;
+                (broker, Some(meter))
+            }
+            None => (EmbeddedBroker::<R>::start(config)?, None),
         };
         topics::declare(&broker, &self.plan.config.topics)?;
         let server = Server::listen(&addresses, broker).await?.busy_poll(settings.busy_poll);
-        let http = Http::bind(&self.plan, &server, BuildInfo::new(runtime, COMMIT)).await?;
+        let http = Http::bind(&self.plan, &server, meter.clone(), BuildInfo::new(runtime, COMMIT)).await?;
         let commit = COMMIT.map(|commit| format!("commit {commit}, ")).unwrap_or_default();
         tracing::info!(
             "zaichik {} ({commit}{runtime}, {workers} workers, maximum {connections} connections, {mebibytes} MiB)",
@@ -115,7 +118,7 @@ impl Process {
         if let Some(http) = &http {
             http.announce();
         }
-        R::spawn(usage::keep_reporting::<R>(server.broker().handle()));
+        R::spawn(usage::keep_reporting::<R>(server.broker().handle(), meter));
         match signals {
             Ok(signals) => R::spawn(signals::shut_down_on(signals, server.broker().handle(), settings.drain)),
             Err(error) => {

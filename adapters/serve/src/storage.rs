@@ -1,5 +1,7 @@
 //! The store of a broker process: a journal in a directory.
 
+mod meter;
+
 use std::path::Path;
 use std::sync::Arc;
 
@@ -11,13 +13,14 @@ use zaichik_engine::{Restore, Seed};
 use zaichik_store_journal::{FLOOR_INTERVAL, Files, Journal, Options, StoreError as JournalError};
 
 use crate::run_error::RunError;
+pub(crate) use meter::Meter;
 
 /// Starts a broker with what a directory has, which is created if it is missing; logs what was recovered.
 pub(crate) fn start<R: Runtime>(
     dir: &Path,
     config: BrokerConfig,
     clock: Clock,
-) -> Result<EmbeddedBroker<R>, RunError> {
+) -> Result<(EmbeddedBroker<R>, Arc<Meter>), RunError> {
     let begun = clock.now();
     let random = || R::random().map_err(ServerError::Random);
     let mut journal = Journal::open(dir, Options::new(random()?))?;
@@ -37,8 +40,9 @@ pub(crate) fn start<R: Runtime>(
             info.live_bytes >> 10
         );
     }
-    let store = Box::new(JournalStore { journal, clock, begun });
-    Ok(EmbeddedBroker::start_with(broker, store)?)
+    let meter = Arc::new(Meter::new(info));
+    let store = Box::new(JournalStore { journal, clock, begun, meter: Arc::clone(&meter) });
+    Ok((EmbeddedBroker::start_with(broker, store)?, meter))
 }
 
 /// A journal as the store of a broker.
@@ -47,15 +51,30 @@ struct JournalStore {
     journal: Journal<Files>,
     clock: Clock,
     begun: Timestamp,
+    meter: Arc<Meter>,
 }
 
 impl Store for JournalStore {
     fn commit(&mut self, commit: &Commit) -> Result<(), StoreError> {
-        self.journal.commit_rows(commit).map_err(store_error)
+        let begun = self.clock.now();
+        let committed = self.journal.commit_rows(commit);
+        let now = self.clock.now();
+        match &committed {
+            Ok(()) => self.meter.committed(commit.ops.len(), now.since(begun)),
+            Err(JournalError::Full) => self.meter.found_no_space(now),
+            Err(_) => self.meter.failed(now),
+        }
+        committed.map_err(store_error)
     }
 
     fn tend(&mut self) -> Result<(), StoreError> {
-        self.journal.tend(self.clock.now().since(self.begun)).map_err(store_error)
+        let now = self.clock.now();
+        let tended = self.journal.tend(now.since(self.begun));
+        if tended.is_err() {
+            self.meter.failed(now);
+        }
+        self.meter.holds(self.journal.info());
+        tended.map_err(store_error)
     }
 
     fn close(&mut self) -> Result<(), StoreError> {

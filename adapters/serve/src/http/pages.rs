@@ -1,5 +1,7 @@
 //! The pages of the HTTP server.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use futures::lock::Mutex;
 use http_body_util::Full;
@@ -7,8 +9,9 @@ use hyper::header::{ALLOW, CONTENT_TYPE, HeaderValue};
 use hyper::{Method, Response, StatusCode};
 use zaichik_driver::{BrokerHandle, Client, Runtime};
 
-use super::metrics::{BuildInfo, Snapshot};
+use super::metrics::{BuildInfo, Lags, Snapshot};
 use crate::planted::{Defect, is_planted};
+use crate::storage::Meter;
 use crate::usage;
 
 /// The Prometheus text format.
@@ -21,12 +24,18 @@ pub(super) struct Pages<R: Runtime> {
     broker: BrokerHandle,
     /// Locked for one scrape at a time, because each may hold a list of all subscriptions.
     client: Mutex<Client<R>>,
+    meter: Option<Arc<Meter>>,
     build: BuildInfo,
 }
 
 impl<R: Runtime> Pages<R> {
-    pub(super) fn new(broker: BrokerHandle, client: Client<R>, build: BuildInfo) -> Self {
-        Self { broker, client: Mutex::new(client), build }
+    pub(super) fn new(
+        broker: BrokerHandle,
+        client: Client<R>,
+        meter: Option<Arc<Meter>>,
+        build: BuildInfo,
+    ) -> Self {
+        Self { broker, client: Mutex::new(client), meter, build }
     }
 
     pub(super) async fn answer(&self, method: &Method, path: &str) -> Response<Full<Bytes>> {
@@ -52,17 +61,24 @@ impl<R: Runtime> Pages<R> {
         if self.broker.is_stopping() {
             return draining();
         }
-        usage::report(&self.broker);
-        let client = self.client.lock().await;
-        let taken = Snapshot::take(&client, self.build.clone()).await;
-        drop(client);
+        let meter = self.meter.as_deref();
+        usage::report(&self.broker, meter);
         let failed = |error: &dyn std::fmt::Display| {
             tracing::warn!(%error, "http: cannot read the broker's counters");
             text(StatusCode::SERVICE_UNAVAILABLE, format!("cannot read the broker's counters: {error}\n"))
         };
-        match taken.map(Snapshot::write) {
-            Ok(Ok(metrics)) => page(StatusCode::OK, METRICS, metrics),
-            Ok(Err(error)) => failed(&error),
+        let counters = match self.broker.counters() {
+            Ok(counters) => counters,
+            Err(error) => return failed(&error),
+        };
+        let lags = if meter.is_some_and(Meter::is_waiting) {
+            Lags::left_out(&counters)
+        } else {
+            Lags::request(&*self.client.lock().await, &counters).await
+        };
+        let commit_seconds = meter.map(|meter| meter.commit_seconds().clone());
+        match Snapshot::new(counters, lags, commit_seconds, self.build.clone()).write() {
+            Ok(metrics) => page(StatusCode::OK, METRICS, metrics),
             Err(error) => failed(&error),
         }
     }
