@@ -60,7 +60,7 @@ impl Store for JournalStore {
         let committed = self.journal.commit_rows(commit);
         let now = self.clock.now();
         match &committed {
-            Ok(()) => self.meter.committed(commit.ops.len(), now.since(begun)),
+            Ok(()) => self.meter.committed(commit.ops.len(), now.since(begun), self.journal.info()),
             Err(JournalError::Full) => self.meter.found_no_space(now),
             Err(_) => self.meter.failed(now),
         }

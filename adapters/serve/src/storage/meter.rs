@@ -20,7 +20,7 @@ pub(crate) struct Meter {
     figures: Mutex<Figures>,
 }
 
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Copy)]
 struct Figures {
     commits: u64,
     rows: u64,
@@ -29,22 +29,30 @@ struct Figures {
     is_waiting: bool,
     last_commit: Duration,
     last_error: Option<Timestamp>,
-    info: Option<Info>,
+    info: Info,
 }
 
 impl Meter {
     pub(crate) fn new(info: Info) -> Self {
-        let figures = Figures { info: Some(info), ..Figures::default() };
+        let figures = Figures {
+            commits: 0,
+            rows: 0,
+            no_space: 0,
+            is_waiting: false,
+            last_commit: Duration::ZERO,
+            last_error: None,
+            info,
+        };
         Self { commit_seconds: Histogram::new(COMMIT_SECONDS), figures: Mutex::new(figures) }
     }
 
-    /// A commit of `rows` rows was made in this time.
-    pub(super) fn committed(&self, rows: usize, took: Duration) {
+    /// A commit of `rows` rows was made in this time, and left this.
+    pub(super) fn committed(&self, rows: usize, took: Duration, info: Info) {
         self.commit_seconds.observe(took.as_secs_f64());
         let mut figures = self.lock();
         figures.commits = figures.commits.saturating_add(1);
         figures.rows = figures.rows.saturating_add(rows as u64);
-        (figures.last_commit, figures.is_waiting) = (took, false);
+        (figures.last_commit, figures.is_waiting, figures.info) = (took, false, info);
     }
 
     /// A commit found no space, and will be repeated.
@@ -61,7 +69,7 @@ impl Meter {
 
     /// The store holds this now.
     pub(super) fn holds(&self, info: Info) {
-        self.lock().info = Some(info);
+        self.lock().info = info;
     }
 
     /// How long commits take.
@@ -77,19 +85,21 @@ impl Meter {
     /// The counters of a broker that describe its store.
     pub(crate) fn counters(&self) -> impl Iterator<Item = (Counter, u64)> {
         let figures = *self.lock();
+        let Figures { commits, rows, no_space, last_commit, last_error, info, .. } = figures;
         let known = [
-            (Counter::StorageCommits, Some(figures.commits)),
-            (Counter::StorageRowsCommitted, Some(figures.rows)),
-            (Counter::StorageBytesWritten, figures.info.map(|info| info.written_bytes)),
-            (Counter::StorageNoSpace, Some(figures.no_space)),
-            (Counter::StorageFull, Some(u64::from(figures.is_full()))),
-            (Counter::StorageLastCommit, Some(micros(figures.last_commit))),
-            (Counter::StorageLastErrorTime, figures.last_error.map(Timestamp::as_micros)),
-            (Counter::StorageSegments, figures.info.map(|info| info.segments as u64)),
-            (Counter::StorageBytes, figures.info.map(|info| info.bytes)),
-            (Counter::StorageLiveBytes, figures.info.map(|info| info.live_bytes)),
+            (Counter::StorageCommits, commits),
+            (Counter::StorageRowsCommitted, rows),
+            (Counter::StorageBytesWritten, info.written_bytes),
+            (Counter::StorageNoSpace, no_space),
+            (Counter::StorageFull, u64::from(figures.is_full())),
+            (Counter::StorageSegments, info.segments as u64),
+            (Counter::StorageBytes, info.bytes),
+            (Counter::StorageLiveBytes, info.live_bytes),
         ];
-        known.into_iter().filter_map(|(counter, value)| Some((counter, value?)))
+        // Nothing is shown of what has not happened.
+        let last_commit = (commits > 0).then(|| (Counter::StorageLastCommit, micros(last_commit)));
+        let last_error = last_error.map(|at| (Counter::StorageLastErrorTime, at.as_micros()));
+        known.into_iter().chain(last_commit).chain(last_error)
     }
 
     /// The figures are valid even after a panic: each change is a single step.
@@ -100,8 +110,8 @@ impl Meter {
 
 impl Figures {
     /// Whether there is no space but the reserve, or not even that.
-    fn is_full(&self) -> bool {
-        self.is_waiting || self.info.is_some_and(|info| info.is_full)
+    const fn is_full(&self) -> bool {
+        self.is_waiting || self.info.is_full
     }
 }
 
