@@ -126,14 +126,17 @@ async fn everything(client: &Client, last: Option<u64>) -> BTreeMap<u64, String>
     all
 }
 
-/// Starts a broker with a directory that it cannot use: the exit code and the one line on stderr say why.
+/// Starts a broker with a directory that it cannot use: the exit code and the last line on stderr say why, after the lines
+/// of a start.
 fn assert_refused(path: &str, data: &Path, code: i32, says: &[&str]) {
     let output = stored(path, 0, data).output().expect("the command runs");
     let stderr = String::from_utf8(output.stderr).expect("text");
     assert_eq!(output.status.code(), Some(code), "{stderr}");
-    assert_eq!(stderr.lines().count(), 1, "{stderr}");
+    let lines: Vec<_> = stderr.lines().collect();
+    let (error, start) = lines.split_last().expect("an error");
+    assert!(error.starts_with("zaichik") && start.iter().all(|line| line.contains(" INFO ")), "{stderr}");
     for what in says {
-        assert!(stderr.contains(what), "{what}: {stderr}");
+        assert!(error.contains(what), "{what}: {stderr}");
     }
 }
 
@@ -152,6 +155,32 @@ fn used(path: &str, directory: &Directory) -> PathBuf {
     broker.signal("TERM");
     assert_eq!(broker.end().0, Some(0));
     data
+}
+
+/// What was recovered, and in how long. Probes are answered before, clients are served afterwards.
+pub fn the_start_lines_say_what_was_recovered(path: &str) {
+    let directory = Directory::new();
+    let data = directory.path().join("data");
+    let place = |lines: &[String], what: &str| {
+        let place = lines.iter().position(|line| line.contains(what));
+        place.unwrap_or_else(|| panic!("no line says {what}: {lines:?}"))
+    };
+    let new = Broker::run(&mut stored(path, 0, &data));
+    place(&new.start, &format!("storage: {} is new", data.display()));
+    new.signal("TERM");
+    assert_eq!(new.end().0, Some(0));
+    used(path, &directory);
+    let broker = Broker::run(stored(path, 0, &data).args(["--http", "127.0.0.1:0"]));
+    let recovered = place(&broker.start, &format!("storage: {}: recovered 1 topics from ", data.display()));
+    let line = &broker.start[recovered];
+    let words: Vec<_> = line.split(" topics from ").nth(1).expect("it has").split_whitespace().collect();
+    let [rows, "rows", "and", bytes, "KiB", "in", _, "ms"] = words[..] else { panic!("{line}") };
+    assert!(rows.parse::<u32>().expect("a number") > 20, "{line}");
+    assert!(bytes.parse::<f64>().expect("a number") > 2.0, "{line}");
+    let order = ["listening http://", ": recovered ", "listening zaichik://", "ready in "];
+    assert!(order.map(|what| place(&broker.start, what)).is_sorted(), "{:?}", broker.start);
+    broker.signal("TERM");
+    assert_eq!(broker.end().0, Some(0));
 }
 
 /// A directory has one broker at a time; the next start may find it free.

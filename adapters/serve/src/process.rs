@@ -4,7 +4,7 @@ use std::io;
 use std::process::ExitCode;
 
 use futures::Stream;
-use zaichik_driver::{Clock, EmbeddedBroker, Runtime, Server, Timestamp};
+use zaichik_driver::{BrokerConfig, Clock, EmbeddedBroker, Runtime, Server, Timestamp};
 
 use crate::command::{check, fail, wrong};
 use crate::config::Address;
@@ -77,36 +77,43 @@ impl Process {
 
     async fn run<R: Runtime>(
         &mut self,
-        (runtime, workers): (&str, usize),
+        runtime: (&str, usize),
         signals: io::Result<impl Stream<Item = Signal> + Send + 'static>,
     ) -> Result<(), RunError> {
         let settings = &self.plan.config.settings;
         let mut config = self.plan.broker();
         let listeners = settings.listen.len().saturating_add(usize::from(settings.http.is_some()));
         config.max_connections = descriptors::connection_limit(config.max_connections, listeners);
-        let (connections, mebibytes) = (config.max_connections, config.memory >> 20);
+        let start = start_line(runtime, &config);
         let addresses: Vec<_> = settings.listen.iter().map(Address::as_str).collect();
         if settings.http.is_some() {
             // For the client that reads the metrics.
             config.max_connections = config.max_connections.saturating_add(1);
         }
-        let (broker, meter) = match &settings.storage_dir {
-            Some(dir) => {
-                let (broker, meter) = storage::start::<R>(dir, config, self.clock)?;
-                (broker, Some(meter))
-            }
-            None => (EmbeddedBroker::<R>::start(config)?, None),
+        let mut signals = signals.map(Box::pin);
+        let mut http = match &settings.http {
+            Some(address) => Some(Http::bind(address, BuildInfo::new(runtime.0, COMMIT)).await?),
+            None => None,
+        };
+        let (broker, meter) = if let Some(dir) = &settings.storage_dir {
+            // It may take long.
+            self.log_start(&start);
+            http.iter().for_each(Http::announce);
+            tracing::info!("storage: reading {}", dir.display());
+            let recovery = storage::recover::<R>(dir, config, self.clock);
+            let recovery = serve_during(http.as_mut(), recovery);
+            let Some(recovered) = signals::unless_interrupted(signals.as_mut().ok(), recovery).await else {
+                return Ok(());
+            };
+            let (broker, meter) = recovered?.start()?;
+            (broker, Some(meter))
+        } else {
+            (EmbeddedBroker::<R>::start(config)?, None)
         };
         topics::declare(&broker, &self.plan.config.topics)?;
         let server = Server::listen(&addresses, broker).await?.busy_poll(settings.busy_poll);
-        let http = Http::bind(&self.plan, &server, meter.clone(), BuildInfo::new(runtime, COMMIT)).await?;
-        let commit = COMMIT.map(|commit| format!("commit {commit}, ")).unwrap_or_default();
-        tracing::info!(
-            "zaichik {} ({commit}{runtime}, {workers} workers, maximum {connections} connections, {mebibytes} MiB)",
-            env!("CARGO_PKG_VERSION")
-        );
-        tracing::info!("config: {}", self.plan.config.sources());
-        if settings.storage_dir.is_none() {
+        if meter.is_none() {
+            self.log_start(&start);
             tracing::warn!(
                 "storage: memory only; messages are lost when this process exits; keep them with --data DIR"
             );
@@ -116,7 +123,10 @@ impl Process {
             tracing::info!("listening {}", address.url());
         }
         if let Some(http) = &http {
-            http.announce();
+            if meter.is_none() {
+                http.announce();
+            }
+            http.open(&self.plan, &server, meter.clone());
         }
         R::spawn(usage::keep_reporting::<R>(server.broker().handle(), meter));
         match signals {
@@ -129,12 +139,14 @@ impl Process {
         if let Some(ready) = self.ready.take() {
             ready.notify(server.local_addrs(), http.as_ref().map(Http::address));
         }
-        match http {
-            Some(http) => http.serve_during(server.serve()).await?,
-            None => server.serve().await?,
-        }
+        serve_during(http.as_mut(), server.serve()).await?;
         tracing::info!("stopped");
         Ok(())
+    }
+
+    fn log_start(&self, start: &str) {
+        tracing::info!("{start}");
+        tracing::info!("config: {}", self.plan.config.sources());
     }
 
     fn log_authentication(&self) {
@@ -153,5 +165,23 @@ impl Process {
             }
             None => tracing::warn!("auth: none; listening on loopback only"),
         }
+    }
+}
+
+/// The first line of the log.
+fn start_line((runtime, workers): (&str, usize), config: &BrokerConfig) -> String {
+    let commit = COMMIT.map(|commit| format!("commit {commit}, ")).unwrap_or_default();
+    let (connections, mebibytes) = (config.max_connections, config.memory >> 20);
+    format!(
+        "zaichik {} ({commit}{runtime}, {workers} workers, maximum {connections} connections, {mebibytes} MiB)",
+        env!("CARGO_PKG_VERSION")
+    )
+}
+
+/// Serves HTTP, if it is configured, until `work` completes.
+async fn serve_during<R: Runtime, T>(http: Option<&mut Http<R>>, work: impl Future<Output = T>) -> T {
+    match http {
+        Some(http) => http.serve_during(work).await,
+        None => work.await,
     }
 }

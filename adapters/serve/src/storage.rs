@@ -4,45 +4,81 @@ mod meter;
 
 use std::path::Path;
 use std::sync::Arc;
+use std::thread;
 
+use bytesize::ByteSize;
+use futures::channel::oneshot;
 use zaichik_driver::{
     BrokerConfig, Clock, EmbeddedBroker, Runtime, ServerError, Store, StoreError, Timestamp,
 };
 use zaichik_engine::store::Commit;
-use zaichik_engine::{Restore, Seed};
+use zaichik_engine::{Broker, Restore, Seed};
 use zaichik_store_journal::{FLOOR_INTERVAL, Files, Journal, Options, StoreError as JournalError};
 
 use crate::run_error::RunError;
 pub(crate) use meter::Meter;
 
-/// Starts a broker with what a directory has, which is created if it is missing; logs what was recovered.
-pub(crate) fn start<R: Runtime>(
+/// A broker as a directory has it, and its store.
+pub(crate) struct Recovered {
+    broker: Broker,
+    store: JournalStore,
+}
+
+/// Reads a directory, which is created if it is missing, and logs what was found. It may take long, so a thread does it.
+pub(crate) async fn recover<R: Runtime>(
     dir: &Path,
     config: BrokerConfig,
     clock: Clock,
-) -> Result<(EmbeddedBroker<R>, Arc<Meter>), RunError> {
-    let begun = clock.now();
+) -> Result<Recovered, RunError> {
     let random = || R::random().map_err(ServerError::Random);
-    let mut journal = Journal::open(dir, Options::new(random()?))?;
-    let seed = Seed::new(random()?, random()?);
+    let (options, seed) = (Options::new(random()?), Seed::new(random()?, random()?));
+    let (done, recovered) = oneshot::channel();
+    let dir = dir.to_owned();
+    let builder = thread::Builder::new().name("zaichik-recovery".to_owned());
+    let thread = builder.spawn(move || {
+        // Nobody waits for it any more if a signal ends the process.
+        drop(done.send(read_back(&dir, config, options, seed, clock)));
+    });
+    drop(thread.map_err(ServerError::Thread)?);
+    // The thread sends a result unless it panics.
+    recovered.await.unwrap_or(Err(RunError::Server(ServerError::Failed)))
+}
+
+impl Recovered {
+    /// Starts the broker.
+    pub(crate) fn start<R: Runtime>(self) -> Result<(EmbeddedBroker<R>, Arc<Meter>), ServerError> {
+        let meter = Arc::clone(&self.store.meter);
+        Ok((EmbeddedBroker::start_with(self.broker, Box::new(self.store))?, meter))
+    }
+}
+
+fn read_back(
+    dir: &Path,
+    config: BrokerConfig,
+    options: Options,
+    seed: Seed,
+    clock: Clock,
+) -> Result<Recovered, RunError> {
+    let begun = clock.now();
+    let mut journal = Journal::open(dir, options)?;
     let mut restore = Restore::new(config, seed).map_err(ServerError::Config)?;
     journal.rows(|key, value| restore.row(key, value).map_err(RunError::Rows))?;
     let broker = restore.finish(clock.now())?;
     let info = journal.info();
-    let millis = clock.now().since(begun).as_millis();
     if info.rows == 0 {
         tracing::info!("storage: {} is new", dir.display());
     } else {
-        let topics = broker.topic_count();
         tracing::info!(
-            "storage: {}: recovered {topics} topics, {} KiB, in {millis} ms",
+            "storage: {}: recovered {} topics from {} rows and {} in {} ms",
             dir.display(),
-            info.live_bytes >> 10
+            broker.topic_count(),
+            info.rows,
+            ByteSize(info.live_bytes),
+            clock.now().since(begun).as_millis()
         );
     }
-    let meter = Arc::new(Meter::new(info));
-    let store = Box::new(JournalStore { journal, clock, begun, meter: Arc::clone(&meter) });
-    Ok((EmbeddedBroker::start_with(broker, store)?, meter))
+    let store = JournalStore { journal, clock, begun, meter: Arc::new(Meter::new(info)) };
+    Ok(Recovered { broker, store })
 }
 
 /// A journal as the store of a broker.
