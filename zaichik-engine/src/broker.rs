@@ -332,6 +332,7 @@ impl Broker {
             durables: self.subscriptions.durable_count(),
             ledger: self.memory.ledger(),
             memory_budget: self.memory.budget(),
+            changed_rows: self.is_storing().then(|| self.changed_rows()),
         }
     }
 

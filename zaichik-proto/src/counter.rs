@@ -97,6 +97,8 @@ wire_codes! {
         MemorySessions = 36,
         /// Maximum bytes of memory for all of these.
         MemoryBudget = 37,
+        /// Rows that changed and are in no commit yet; reported only with a store.
+        StorageChangedRows = 48,
         /// Times that a connection's socket accepted no output.
         WriteStalls = 64,
         /// Processor time used by the broker's process, in microseconds.
@@ -105,6 +107,26 @@ wire_codes! {
         ProcessMemory = 66,
         /// Peak memory used by the broker's process, in bytes.
         ProcessMemoryPeak = 67,
+        /// Commits that the store has made.
+        StorageCommits = 68,
+        /// Rows that these commits put or removed.
+        StorageRowsCommitted = 69,
+        /// Bytes that these commits wrote.
+        StorageBytesWritten = 70,
+        /// Times that a commit found no space, and was repeated.
+        StorageNoSpace = 71,
+        /// 1 while the store has no space for more than its reserve, otherwise 0.
+        StorageFull = 72,
+        /// Microseconds that the last commit took.
+        StorageLastCommit = 73,
+        /// When the store last refused something: microseconds since the Unix epoch.
+        StorageLastErrorTime = 74,
+        /// Segments of the store.
+        StorageSegments = 75,
+        /// Bytes of these segments.
+        StorageBytes = 76,
+        /// Bytes in them that are still needed.
+        StorageLiveBytes = 77,
     }
 }
 
@@ -143,10 +165,21 @@ impl Counter {
             Self::MemoryProducers => "memory_producers",
             Self::MemorySessions => "memory_sessions",
             Self::MemoryBudget => "memory_budget",
+            Self::StorageChangedRows => "storage_changed_rows",
             Self::WriteStalls => "write_stalls",
             Self::ProcessCpu => "process_cpu",
             Self::ProcessMemory => "process_memory",
             Self::ProcessMemoryPeak => "process_memory_peak",
+            Self::StorageCommits => "storage_commits",
+            Self::StorageRowsCommitted => "storage_rows_committed",
+            Self::StorageBytesWritten => "storage_bytes_written",
+            Self::StorageNoSpace => "storage_no_space",
+            Self::StorageFull => "storage_full",
+            Self::StorageLastCommit => "storage_last_commit",
+            Self::StorageLastErrorTime => "storage_last_error_time",
+            Self::StorageSegments => "storage_segments",
+            Self::StorageBytes => "storage_bytes",
+            Self::StorageLiveBytes => "storage_live_bytes",
             Self::Unknown(code) if code >= FIRST_REFUSAL => "refused_with",
             Self::Unknown(_) => "unknown",
         }

@@ -30,8 +30,12 @@ pub(crate) enum Code {
     Unverified = 7,
     /// A storage directory is damaged.
     Damaged = 8,
+    /// Another program, or another version, wrote a storage directory.
+    Foreign = 9,
     /// The operating system could not read or write a storage directory (`EX_IOERR`).
     Storage = 74,
+    /// Another process uses a storage directory (`EX_TEMPFAIL`).
+    InUse = 75,
 }
 
 /// A failed command: what happened, to what, and what to do.

@@ -4,12 +4,13 @@ use std::collections::BTreeMap;
 
 use clap::Args;
 use serde::Serialize;
-use zaichik_tokio::{BrokerInfo, Counter, Limits};
+use zaichik_tokio::{BrokerInfo, Counter, Limits, Timestamp};
 
 use crate::connect::ServerArgs;
 use crate::failure::Failure;
 use crate::printable::printable_line;
 use crate::report::{self, OutputArgs};
+use crate::rfc3339;
 
 /// Show the broker's version, limits and counters.
 #[derive(Debug, Args)]
@@ -29,6 +30,8 @@ struct BrokerReport<'a> {
     /// Hexadecimal. Offsets are valid within one instance only.
     instance: String,
     uptime_us: u64,
+    /// `memory` or `durable`.
+    storage: &'static str,
     limits: BTreeMap<&'static str, u32>,
     counters: BTreeMap<String, u64>,
 }
@@ -48,6 +51,7 @@ impl Info {
             ("protocol".to_owned(), report.protocol.to_string()),
             ("instance".to_owned(), report.instance),
             ("uptime".to_owned(), report::duration(report.uptime_us)),
+            ("storage".to_owned(), storage(|counter| info.counter(counter))),
         ];
         pairs.extend(report.limits.iter().map(|(name, limit)| match *name {
             "heartbeat_millis" => {
@@ -92,10 +96,25 @@ impl<'a> BrokerReport<'a> {
             protocol: info.protocol,
             instance: format!("{:032x}", info.instance),
             uptime_us: info.counter(Counter::Uptime).unwrap_or_default(),
+            storage: if info.counter(Counter::StorageChangedRows).is_some() { "durable" } else { "memory" },
             limits: limits.into(),
             counters: counters.map(|value| (name(value.counter), value.value)).collect(),
         }
     }
+}
+
+/// Where the broker keeps what it has, for people.
+fn storage(counter: impl Fn(Counter) -> Option<u64>) -> String {
+    // A broker reports it if and only if it has a store.
+    if counter(Counter::StorageChangedRows).is_none() {
+        return "memory only; messages are lost when the broker ends".to_owned();
+    }
+    let size = counter(Counter::StorageBytes).map(|bytes| format!(", {}", report::size(bytes)));
+    let commit = counter(Counter::StorageLastCommit);
+    let commit = commit.map(|micros| format!(", last commit took {}", report::duration(micros)));
+    let is_full = counter(Counter::StorageFull) == Some(1);
+    let full = if is_full { ", no space left but the reserve" } else { "" };
+    format!("durable{}{}{full}", size.unwrap_or_default(), commit.unwrap_or_default())
 }
 
 /// A counter's name; an unknown one, of a later version, is named by its code.
@@ -111,7 +130,9 @@ fn name(counter: Counter) -> String {
 #[expect(clippy::wildcard_enum_match_arm, reason = "all others are numbers of something")]
 fn shown(counter: Counter, value: u64) -> String {
     match counter {
-        Counter::ProcessCpu => report::duration(value),
+        Counter::ProcessCpu | Counter::StorageLastCommit => report::duration(value),
+        Counter::StorageLastErrorTime => rfc3339::format(Timestamp::from_micros(value)),
+        Counter::StorageFull => if value == 0 { "no" } else { "yes" }.to_owned(),
         Counter::BytesIn
         | Counter::BytesOut
         | Counter::MemoryTopics
@@ -121,7 +142,10 @@ fn shown(counter: Counter, value: u64) -> String {
         | Counter::MemorySessions
         | Counter::MemoryBudget
         | Counter::ProcessMemory
-        | Counter::ProcessMemoryPeak => report::size(value),
+        | Counter::ProcessMemoryPeak
+        | Counter::StorageBytesWritten
+        | Counter::StorageBytes
+        | Counter::StorageLiveBytes => report::size(value),
         _ => value.to_string(),
     }
 }
@@ -159,9 +183,27 @@ mod tests {
             (Counter::BytesIn, 1_048_576, "1 MiB"),
             (Counter::MemoryBudget, 1_536, "1.5 KiB"),
             (Counter::ProcessCpu, 1_500_000, "1s 500ms"),
+            (Counter::StorageLastCommit, 312, "312us"),
+            (Counter::StorageFull, 1, "yes"),
+            (Counter::StorageLastErrorTime, 1_763_805_600_000_042, "2025-11-22T10:00:00.000042Z"),
             (Counter::Unknown(999), 7, "7"),
         ] {
             assert_eq!(shown(counter, value), expected);
         }
+    }
+
+    #[test]
+    fn storage_is_memory_only_or_durable() {
+        let shown = |counters: &[(Counter, u64)]| {
+            storage(|counter| counters.iter().find(|(known, _)| *known == counter).map(|(_, value)| *value))
+        };
+        assert_eq!(shown(&[]), "memory only; messages are lost when the broker ends");
+        // A program with a store of its own may report nothing else.
+        let mut counters = vec![(Counter::StorageChangedRows, 0)];
+        assert_eq!(shown(&counters), "durable");
+        counters.extend([(Counter::StorageBytes, 3 << 20), (Counter::StorageLastCommit, 312)]);
+        assert_eq!(shown(&counters), "durable, 3 MiB, last commit took 312us");
+        counters.push((Counter::StorageFull, 1));
+        assert!(shown(&counters).ends_with(", no space left but the reserve"));
     }
 }

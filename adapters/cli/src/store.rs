@@ -27,8 +27,8 @@ Examples:
 The broker of the directory must not run: ask a running one with `zaichik topic ls` and `zaichik info`. \
 info, check and dump change nothing in the directory. While they read it, no broker can start with it.
 
-Exit code: 0 if all is well, 1 if a broker uses the directory, or another program or version wrote it, 2 if there is no \
-such directory or nothing is stored in it, 8 if it is damaged, 74 if the system cannot read it.";
+Exit code: 0 if all is well, 2 if there is no such directory or nothing is stored in it, 8 if it is damaged, 9 if another \
+program or version wrote it, 74 if the system cannot read it, 75 if a broker or another command uses it.";
 
 /// Look at a storage directory that no broker uses, and repair it.
 #[derive(Debug, Args)]

@@ -1,6 +1,6 @@
 //! The hand-off between connections and the broker, under many interleavings of threads.
 //!
-//! Clients, connections and housekeeping run as threads of a scheduler that picks the next thread at every lock. Timers
+//! Clients, connections, housekeeping and the store run as threads of a scheduler that picks the next thread at every lock. Timers
 //! never ring, so a thread that misses its wake stays blocked, and the scheduler reports the deadlock:
 //!
 //! `cargo test -p zaichik-driver --features shuttle hand_off`
@@ -10,10 +10,13 @@ use std::time::Duration;
 
 use shuttle::future as threads;
 
+use zaichik_engine::store::Commit;
+use zaichik_engine::{Broker, Seed};
+
 use crate::manual::Manual;
 use crate::{
-    BrokerConfig, Client, ClientError, DurableOptions, EmbeddedBroker, OnConflict, Overflow, Subscription,
-    TopicOptions,
+    BrokerConfig, Client, ClientError, DurableOptions, EmbeddedBroker, OnConflict, Overflow, Store,
+    StoreError, Subscription, TopicOptions,
 };
 
 /// Schedules of each kind that each test tries.
@@ -28,6 +31,29 @@ fn weave<T: Future<Output = ()> + 'static>(program: fn() -> T) {
 
 fn broker() -> EmbeddedBroker<Manual> {
     EmbeddedBroker::start(BrokerConfig::default()).expect("the defaults are valid")
+}
+
+/// Stores at once, after others had a turn.
+struct Fast;
+
+impl Store for Fast {
+    fn commit(&mut self, _: &Commit) -> Result<(), StoreError> {
+        shuttle::thread::yield_now();
+        Ok(())
+    }
+
+    fn tend(&mut self) -> Result<(), StoreError> {
+        Ok(())
+    }
+
+    fn close(&mut self) -> Result<(), StoreError> {
+        Ok(())
+    }
+}
+
+fn storing() -> EmbeddedBroker<Manual> {
+    let broker = Broker::new(BrokerConfig::default(), Seed::new(1, 2)).expect("the defaults are valid");
+    EmbeddedBroker::start_with(broker, Box::new(Fast)).expect("a thread")
 }
 
 async fn stop(broker: EmbeddedBroker<Manual>, clients: impl IntoIterator<Item = Client<Manual>>) {
@@ -140,5 +166,37 @@ fn hand_off_a_broker_that_stops_leaves_no_task_behind() {
         reading.await.expect("no panic");
         writing.await.expect("no panic");
         drop(reader);
+    });
+}
+
+#[test]
+fn hand_off_what_waits_for_the_store_leaves_when_it_has_it() {
+    weave(|| async {
+        let broker = storing();
+        let (writer, reader) = (broker.client(), broker.client());
+        let subscription = reader.subscribe("t").durable("d").await.expect("subscribed");
+        let reading = threads::spawn(consume(subscription, 3));
+        for body in ["a", "b", "c"] {
+            writer.publish("t", body).await.expect("stored");
+        }
+        reading.await.expect("no panic").expect("three messages");
+        stop(broker, [writer, reader]).await;
+    });
+}
+
+#[test]
+fn hand_off_a_store_takes_the_last_commit_of_a_broker_that_stops() {
+    weave(|| async {
+        let broker = storing();
+        let writer = broker.client_builder().reconnect(false).start();
+        let writing = threads::spawn(async move {
+            for _ in 0..3 {
+                if writer.publish("t", "x").await.is_err() {
+                    break;
+                }
+            }
+        });
+        broker.shutdown(Duration::ZERO).await.expect("an orderly end");
+        writing.await.expect("no panic");
     });
 }

@@ -12,6 +12,8 @@ mod store;
 mod storekeeper;
 mod tasks;
 mod turnstile;
+#[cfg(test)]
+mod world;
 
 use std::future::poll_fn;
 use std::io;

@@ -13,7 +13,7 @@ use crate::script;
 const TOO_MANY: usize = 40;
 
 /// A broker with HTTP, and its HTTP port.
-fn start(path: &str, arguments: &[&str]) -> (Broker, u16) {
+pub(crate) fn start(path: &str, arguments: &[&str]) -> (Broker, u16) {
     let broker = Broker::run(command(path, 0).args(["--http", "127.0.0.1:0"]).args(arguments));
     let mut ports = broker.start.iter().filter_map(|line| line.split_once("listening http://127.0.0.1:"));
     let (_, port) = ports.next().expect("the log has the HTTP address");
@@ -38,7 +38,7 @@ async fn exchange(port: u16, request: &[u8]) -> String {
 }
 
 /// Sends a request; returns the status, the head and the body.
-async fn request(port: u16, method: &str, page: &str) -> (u16, String, String) {
+pub(crate) async fn request(port: u16, method: &str, page: &str) -> (u16, String, String) {
     let sent = format!("{method} {page} HTTP/1.1\r\nHost: localhost\r\n\r\n");
     let answer = exchange(port, sent.as_bytes()).await;
     let (head, body) = answer.split_once("\r\n\r\n").expect("a head");
@@ -47,14 +47,14 @@ async fn request(port: u16, method: &str, page: &str) -> (u16, String, String) {
 }
 
 /// Reads the metrics.
-async fn scrape(port: u16) -> String {
+pub(crate) async fn scrape(port: u16) -> String {
     let (status, head, body) = request(port, "GET", "/metrics").await;
     assert_eq!(status, 200, "{body}");
     assert!(head.contains("content-type: text/plain; version=0.0.4"), "{head}");
     body
 }
 
-fn assert_lines(text: &str, lines: &[&str]) {
+pub(crate) fn assert_lines(text: &str, lines: &[&str]) {
     for line in lines {
         assert!(text.lines().any(|known| known == *line), "{line}: {text}");
     }
@@ -136,6 +136,58 @@ pub fn metrics_count_what_happened(path: &str) {
                 metrics.lines().find_map(|line| line.strip_prefix(used)).expect("the metric is present");
             assert!(used.parse::<u64>().expect("a number") > 1 << 20, "{used}");
         }
+    });
+    stop(broker);
+}
+
+/// Commits and their time, and what the storage directory holds; without one, there are none.
+pub fn metrics_describe_the_storage(path: &str) {
+    let of_storage = |metrics: &str, name: &str| {
+        let value = metrics.lines().find_map(|line| line.strip_prefix(&format!("zaichik_storage_{name} ")));
+        value.map(|value| value.parse::<f64>().expect("a number"))
+    };
+    let (broker, port) = start(path, &[]);
+    let metrics = script::block_on(scrape(port));
+    assert_eq!(of_storage(&metrics, "commits_total"), Some(0.0));
+    for name in ["segments", "full", "changed_rows", "commit_seconds_count", "last_commit_seconds"] {
+        assert_eq!(of_storage(&metrics, name), None, "{name}");
+    }
+    stop(broker);
+    let directory = Directory::new();
+    let (broker, port) = start(path, &["--data", directory.path().to_str().expect("text")]);
+    script::block_on(async {
+        let client = Client::connect(&broker.address()).await.expect("the broker listens");
+        let before = scrape(port).await;
+        client.create_topic("t", TopicOptions::new().retain_forever()).await.expect("created");
+        for _ in 0..10 {
+            client.publish("t", "x".repeat(1_000)).await.expect("stored");
+        }
+        let after = scrape(port).await;
+        let of = |metrics: &str, name: &str| {
+            of_storage(metrics, name).unwrap_or_else(|| panic!("{name}: {metrics}"))
+        };
+        for (name, least) in [
+            ("commits_total", 11.0),
+            ("commit_seconds_count", 11.0),
+            ("rows_committed_total", 11.0),
+            ("bytes_written_total", 10_000.0),
+            ("bytes", 10_000.0),
+            ("live_bytes", 10_000.0),
+        ] {
+            let (before, after) = (of(&before, name), of(&after, name));
+            assert!(after >= before + least, "{name}: {before} {after}");
+        }
+        for (name, value) in
+            [("segments", 1.0), ("full", 0.0), ("changed_rows", 0.0), ("no_space_total", 0.0)]
+        {
+            assert!((of(&after, name) - value).abs() < f64::EPSILON, "{name}");
+        }
+        assert!(of(&after, "last_commit_seconds") > 0.0);
+        assert_eq!(of_storage(&after, "last_error_time_seconds"), None);
+        let bounds =
+            after.lines().filter(|line| line.starts_with("zaichik_storage_commit_seconds_bucket{le="));
+        assert!(bounds.count() > 10, "{after}");
+        assert_lines(&after, &["# TYPE zaichik_storage_commit_seconds histogram"]);
     });
     stop(broker);
 }

@@ -18,6 +18,8 @@ mod directory;
 pub mod faults;
 #[cfg(target_os = "linux")]
 pub mod frozen;
+#[cfg(target_os = "linux")]
+pub mod full_disk;
 #[cfg(unix)]
 pub mod hoards;
 #[cfg(unix)]
@@ -89,6 +91,7 @@ macro_rules! command_tests {
         $crate::command_tests!($command, http;
             only_probes_and_metrics_are_served
             metrics_count_what_happened
+            metrics_describe_the_storage
             metrics_name_a_thousand_durable_subscriptions_and_count_the_rest
             metrics_work_with_all_connections_in_use_and_without_a_token
             silent_scrapers_do_not_keep_others_out
@@ -108,7 +111,11 @@ macro_rules! command_tests {
         );
         $crate::command_tests!($command, storage;
             b1_a_killed_broker_loses_nothing_that_it_acknowledged
-            b4_a_directory_that_cannot_be_used_is_reported_in_one_line
+            the_start_lines_say_what_was_recovered
+            a_directory_in_use_is_code_75
+            a_directory_of_another_program_or_version_is_code_9
+            b4_a_damaged_directory_is_code_8
+            a_directory_that_the_system_refuses_is_code_74
         );
         $crate::command_tests!($command, topics;
             t_08_declared_topics_exist_when_the_broker_is_ready
@@ -117,6 +124,11 @@ macro_rules! command_tests {
             t_10_a_declared_topic_without_room_is_reported_with_its_line
             t8_mistakes_in_declared_topics_are_refused_with_their_line
             t8_declared_topics_are_printed_with_their_lines
+        );
+        #[cfg(target_os = "linux")]
+        $crate::command_tests!($command, full_disk;
+            a_full_disk_holds_answers_until_there_is_space
+            a_stop_with_a_full_disk_ends_with_its_grace_and_code_74
         );
         $crate::command_tests!($command, work;
             s14_peers_that_make_work_keep_nobody_from_being_served

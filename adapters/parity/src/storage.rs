@@ -1,7 +1,7 @@
 //! A broker that keeps its state in a directory, and is killed (chapter B of the rules).
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -126,20 +126,136 @@ async fn everything(client: &Client, last: Option<u64>) -> BTreeMap<u64, String>
     all
 }
 
-/// A directory has one broker at a time, and is no directory of another program.
-pub fn b4_a_directory_that_cannot_be_used_is_reported_in_one_line(path: &str) {
+/// Starts a broker with a directory that it cannot use: the exit code and the last line on stderr say why, after the lines
+/// of a start.
+fn assert_refused(path: &str, data: &Path, code: i32, says: &[&str]) {
+    let output = stored(path, 0, data).output().expect("the command runs");
+    let stderr = String::from_utf8(output.stderr).expect("text");
+    assert_eq!(output.status.code(), Some(code), "{stderr}");
+    let lines: Vec<_> = stderr.lines().collect();
+    let (error, start) = lines.split_last().expect("an error");
+    assert!(error.starts_with("zaichik") && start.iter().all(|line| line.contains(" INFO ")), "{stderr}");
+    for what in says {
+        assert!(error.contains(what), "{what}: {stderr}");
+    }
+}
+
+/// A directory with a topic in it, that no broker uses any more.
+fn used(path: &str, directory: &Directory) -> PathBuf {
+    let data = directory.path().join("data");
+    let broker = Broker::run(&mut stored(path, 0, &data));
+    script::block_on(async {
+        let client = Client::connect(&broker.address()).await.expect("the broker listens");
+        client.create_topic("t", TopicOptions::new().retain_forever()).await.expect("created");
+        for _ in 0..20 {
+            client.publish("t", "x".repeat(100)).await.expect("accepted");
+        }
+        client.close().await.expect("nothing is unanswered");
+    });
+    broker.signal("TERM");
+    assert_eq!(broker.end().0, Some(0));
+    data
+}
+
+/// What was recovered, and in how long. Probes are answered before, clients are served afterwards.
+pub fn the_start_lines_say_what_was_recovered(path: &str) {
+    let directory = Directory::new();
+    let data = directory.path().join("data");
+    let place = |lines: &[String], what: &str| {
+        let place = lines.iter().position(|line| line.contains(what));
+        place.unwrap_or_else(|| panic!("no line says {what}: {lines:?}"))
+    };
+    let new = Broker::run(&mut stored(path, 0, &data));
+    place(&new.start, &format!("storage: {} is new", data.display()));
+    new.signal("TERM");
+    assert_eq!(new.end().0, Some(0));
+    used(path, &directory);
+    let broker = Broker::run(stored(path, 0, &data).args(["--http", "127.0.0.1:0"]));
+    let recovered = place(&broker.start, &format!("storage: {}: recovered 1 topics from ", data.display()));
+    let line = &broker.start[recovered];
+    let words: Vec<_> = line.split(" topics from ").nth(1).expect("it has").split_whitespace().collect();
+    let [rows, "rows", "and", bytes, "KiB", "in", _, "ms"] = words[..] else { panic!("{line}") };
+    assert!(rows.parse::<u32>().expect("a number") > 20, "{line}");
+    assert!(bytes.parse::<f64>().expect("a number") > 2.0, "{line}");
+    let order = ["listening http://", ": recovered ", "listening zaichik://", "ready in "];
+    assert!(order.map(|what| place(&broker.start, what)).is_sorted(), "{:?}", broker.start);
+    broker.signal("TERM");
+    assert_eq!(broker.end().0, Some(0));
+}
+
+/// A directory has one broker at a time; the next start may find it free.
+pub fn a_directory_in_use_is_code_75(path: &str) {
     let directory = Directory::new();
     let data = directory.path().join("data");
     let broker = Broker::run(&mut stored(path, 0, &data));
-    let second = stored(path, 0, &data).output().expect("the command runs");
-    let log = String::from_utf8_lossy(&second.stderr);
-    assert_eq!(second.status.code(), Some(1), "{log}");
-    assert!(log.contains(&format!("is used by another broker, process {}", broker.id())), "{log}");
+    let owner = format!("is used by another broker, process {};", broker.id());
+    assert_refused(path, &data, 75, &[&owner, "--data"]);
     broker.signal("TERM");
     assert_eq!(broker.end().0, Some(0));
+    let next = Broker::run(&mut stored(path, 0, &data));
+    next.signal("TERM");
+    assert_eq!(next.end().0, Some(0));
+}
+
+/// A restart does not repair that.
+pub fn a_directory_of_another_program_or_version_is_code_9(path: &str) {
+    let directory = Directory::new();
     directory.write("letter.txt", "not a store");
-    let foreign = stored(path, 0, directory.path()).output().expect("the command runs");
-    let log = String::from_utf8_lossy(&foreign.stderr);
-    assert_eq!(foreign.status.code(), Some(1), "{log}");
-    assert!(log.contains("is no storage directory"), "{log}");
+    let data = used(path, &directory);
+    assert_refused(path, directory.path(), 9, &["is no storage directory: it contains", "a new directory"]);
+    std::fs::write(data.join("FORMAT"), "zaichik journal\nformat 2\n").expect("room on the disk");
+    let data = data.to_str().expect("text").to_owned();
+    let says = [&data, "has format 2, but this version reads format 1", "use the version that wrote it"];
+    assert_refused(path, data.as_ref(), 9, &says);
+    assert!(!directory.path().join("LOCK").exists(), "nothing is created among another program's files");
+}
+
+/// Nothing is guessed, and a restart does not repair that.
+pub fn b4_a_damaged_directory_is_code_8(path: &str) {
+    let directory = Directory::new();
+    let data = used(path, &directory);
+    let segment = data.join("segment-0000000001");
+    let sound = std::fs::read(&segment).expect("the first segment");
+    let mut damaged = sound.clone();
+    let middle = damaged.len() / 2;
+    damaged[middle] ^= 1;
+    std::fs::write(&segment, &damaged).expect("room on the disk");
+    let repair = format!("zaichik store repair {} --truncate", data.display());
+    for _ in 0..2 {
+        assert_refused(path, &data, 8, &["segment-0000000001 is damaged at byte ", "backup", &repair]);
+    }
+    assert_eq!(std::fs::read(&segment).expect("it is there"), damaged, "nothing is changed");
+    std::fs::write(&segment, &sound).expect("room on the disk");
+    let broker = Broker::run(&mut stored(path, 0, &data));
+    broker.signal("TERM");
+    assert_eq!(broker.end().0, Some(0));
+}
+
+/// What the operating system refuses may succeed at the next start.
+pub fn a_directory_that_the_system_refuses_is_code_74(path: &str) {
+    let directory = Directory::new();
+    let file = directory.write("file", "not a directory");
+    assert_refused(path, file.as_ref(), 74, &[&file, "; name a directory with --data"]);
+    if cfg!(target_os = "linux") {
+        // Nobody can create a directory there, not even root.
+        assert_refused(path, "/sys/zaichik".as_ref(), 74, &["cannot create /sys/zaichik: ", "--data"]);
+    }
+    let full = directory.path().join("full");
+    if cfg!(target_os = "linux") {
+        // Whatever is written to this device finds no space.
+        std::fs::create_dir(&full).expect("room on the disk");
+        std::os::unix::fs::symlink("/dev/full", full.join("FORMAT")).expect("a link");
+        assert_refused(path, &full, 74, &["/full: no space left to start with; free some"]);
+    }
+    let data = used(path, &directory);
+    let lock = data.join("LOCK");
+    let set_mode = |mode| {
+        use std::os::unix::fs::PermissionsExt;
+        std::fs::set_permissions(&lock, PermissionsExt::from_mode(mode)).expect("the test owns it");
+    };
+    set_mode(0o400);
+    // Root may write it anyway.
+    if std::fs::OpenOptions::new().append(true).open(&lock).is_err() {
+        assert_refused(path, &data, 74, &["cannot open ", "let the broker's user write there"]);
+    }
 }

@@ -8,10 +8,8 @@ use clap::{Args, Subcommand};
 
 use crate::Options;
 use crate::config::{Mistake, default_file, default_json};
+use crate::exit_code::{OTHER, WRONG_CONFIGURATION};
 use crate::plan::Plan;
-
-/// Exit code for an invalid configuration.
-pub(crate) const WRONG_CONFIGURATION: u8 = 2;
 
 /// The subcommands that every broker command has.
 #[derive(Debug, Subcommand)]
@@ -112,6 +110,6 @@ fn print(command: &str, text: impl Display) -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         // The reader stopped early, as `head` does.
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
-        Err(error) => fail(command, 1, format_args!("cannot write to stdout: {error}")),
+        Err(error) => fail(command, OTHER, format_args!("cannot write to stdout: {error}")),
     }
 }

@@ -23,7 +23,9 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use zaichik_driver::{Client, Endpoint, Listener, Runtime, Server, ServerError, Timer};
 
+use crate::config::Address;
 use crate::plan::Plan;
+use crate::storage::Meter;
 pub(crate) use metrics::BuildInfo;
 use pages::Pages;
 use stream::Stream;
@@ -61,30 +63,28 @@ pub(crate) struct Http<R: Runtime> {
 }
 
 impl<R: Runtime> Http<R> {
-    /// Listens on the address in the plan; `None` if there is none.
+    /// Listens on an address. The broker need not exist yet.
     ///
     /// # Errors
     /// [`ServerError::Bind`] if it cannot listen on the address.
-    pub(crate) async fn bind(
-        plan: &Plan,
-        server: &Server<R>,
-        build: BuildInfo,
-    ) -> Result<Option<Self>, ServerError> {
-        let Some(address) = &plan.config.settings.http else {
-            return Ok(None);
-        };
+    pub(crate) async fn bind(address: &Address, build: BuildInfo) -> Result<Self, ServerError> {
         let failed = |source| ServerError::Bind { address: address.to_string(), source };
         let listener = R::bind(address.as_str()).await.map_err(failed)?;
         let bound = listener.local_addr().map_err(failed)?;
-        Ok(Some(Self {
+        Ok(Self {
             listener,
             address: bound,
             is_open: !address.is_loopback(),
-            pages: Arc::new(Pages::new(server.broker().handle(), client(plan, server), build)),
+            pages: Arc::new(Pages::new(build)),
             connections: VecDeque::new(),
             timer: R::timer(),
             paused: None,
-        }))
+        })
+    }
+
+    /// Serves the pages of this broker from now on; to be called once.
+    pub(crate) fn open(&self, plan: &Plan, server: &Server<R>, meter: Option<Arc<Meter>>) {
+        self.pages.open(server.broker().handle(), client(plan, server), meter);
     }
 
     /// The address that it listens on, with the actual port.
@@ -107,8 +107,8 @@ impl<R: Runtime> Http<R> {
         }
     }
 
-    /// Serves until `work` completes, then closes the listener and all connections.
-    pub(crate) async fn serve_during<T>(self, work: impl Future<Output = T>) -> T {
+    /// Serves until `work` completes.
+    pub(crate) async fn serve_during<T>(&mut self, work: impl Future<Output = T>) -> T {
         match select(pin!(work), self).await {
             Either::Left((done, _)) => done,
             Either::Right((never, _)) => match never {},
@@ -182,5 +182,51 @@ async fn exchange<R: Runtime>(io: R::Io, pages: Arc<Pages<R>>) {
         Either::Left((Ok(()), _)) => {}
         Either::Left((Err(error), _)) => tracing::debug!(%error, "http: connection failed"),
         Either::Right(_) => tracing::debug!("http: connection timed out"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::BytesMut;
+    use futures::channel::oneshot;
+    use zaichik_driver::Io;
+    use zaichik_simulated::{Simulated, Simulation, spawn};
+
+    use super::*;
+
+    /// The answer to a request.
+    async fn get(address: &str, path: &str) -> String {
+        let mut stream = Simulated::connect(address).await.expect("it listens");
+        let request = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n");
+        let mut rest = request.as_bytes();
+        while !rest.is_empty() {
+            poll_fn(|cx| stream.poll_write(cx, &mut rest)).await.expect("sent");
+        }
+        let mut answer = BytesMut::new();
+        while poll_fn(|cx| stream.poll_read(cx, &mut answer, usize::MAX)).await.expect("an orderly end") > 0 {
+        }
+        String::from_utf8_lossy(&answer).into_owned()
+    }
+
+    #[test]
+    fn probes_are_answered_while_the_storage_is_read() {
+        let (address, build) = (Address::loopback(8_890), BuildInfo::new("tests", None));
+        Simulation::new().run(async {
+            let mut http = Http::<Simulated>::bind(&address, build).await.expect("a free port");
+            let (done, recovery) = oneshot::channel();
+            let probes = spawn(async move {
+                let answers =
+                    [get("127.0.0.1:8890", "/readyz").await, get("127.0.0.1:8890", "/healthz").await];
+                done.send(()).expect("the recovery waits");
+                answers
+            });
+            http.serve_during(recovery).await.expect("it is done");
+            let [readiness, health] = probes.await;
+            assert!(
+                readiness.starts_with("HTTP/1.1 503 ") && readiness.contains("\nrecovering: "),
+                "{readiness}"
+            );
+            assert!(health.starts_with("HTTP/1.1 200 "), "{health}");
+        });
     }
 }

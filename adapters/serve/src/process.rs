@@ -4,40 +4,18 @@ use std::io;
 use std::process::ExitCode;
 
 use futures::Stream;
-use thiserror::Error;
-use zaichik_driver::{Clock, EmbeddedBroker, Runtime, Server, ServerError, Timestamp};
+use zaichik_driver::{BrokerConfig, Clock, EmbeddedBroker, Runtime, Server, Timestamp};
 
-use crate::command::{WRONG_CONFIGURATION, check, fail, wrong};
+use crate::command::{check, fail, wrong};
 use crate::config::Address;
 use crate::http::{BuildInfo, Http};
 use crate::plan::Plan;
 use crate::ready::ReadyDescriptor;
-use crate::storage::{self, StorageError};
-use crate::topics::{self, TopicError};
-use crate::{Options, Signal, descriptors, log, signals, usage};
-
-/// Exit code if the broker cannot listen on an address.
-const CANNOT_BIND: u8 = 3;
-
-/// Exit code if the store failed (`EX_IOERR`).
-const STORE_FAILED: u8 = 74;
+use crate::run_error::RunError;
+use crate::{Options, Signal, descriptors, exit_code, log, signals, storage, topics, usage};
 
 /// The commit that the command was built from, if the build sets it.
 const COMMIT: Option<&str> = option_env!("GIT_COMMIT");
-
-/// Why a broker process ends with an error.
-#[derive(Debug, Error)]
-#[error(transparent)]
-enum RunError {
-    Storage(#[from] StorageError),
-    Topic(#[from] TopicError),
-}
-
-impl From<ServerError> for RunError {
-    fn from(error: ServerError) -> Self {
-        Self::Storage(error.into())
-    }
-}
 
 /// A broker process.
 #[derive(Debug)]
@@ -83,24 +61,10 @@ impl Process {
         log::flush();
         match ended {
             Ok(()) => ExitCode::SUCCESS,
-            Err(RunError::Topic(error @ TopicError::Refused(_))) => {
-                fail(self.command, WRONG_CONFIGURATION, error)
+            Err(error) => {
+                let dir = self.plan.config.settings.storage_dir.as_deref().unwrap_or_else(|| "".as_ref());
+                fail(self.command, exit_code::of(&error), error.explain(dir))
             }
-            Err(RunError::Storage(StorageError::Server(error @ ServerError::Bind { .. }))) => fail(
-                self.command,
-                CANNOT_BIND,
-                format_args!(
-                    "{error}; choose another address with --port, --listen or --http; port 0 picks any free port"
-                ),
-            ),
-            Err(RunError::Storage(StorageError::Server(error @ ServerError::Config(_)))) => {
-                fail(self.command, WRONG_CONFIGURATION, error)
-            }
-            Err(RunError::Storage(StorageError::Server(error @ ServerError::Store(_)))) => {
-                fail(self.command, STORE_FAILED, error)
-            }
-            Err(RunError::Storage(error)) if error.is_io() => fail(self.command, STORE_FAILED, error),
-            Err(error) => fail(self.command, 1, error),
         }
     }
 
@@ -108,38 +72,48 @@ impl Process {
     #[must_use]
     pub fn runtime_failed(self, error: &io::Error) -> ExitCode {
         log::flush();
-        fail(self.command, 1, format_args!("cannot start the runtime: {error}"))
+        fail(self.command, exit_code::OTHER, format_args!("cannot start the runtime: {error}"))
     }
 
     async fn run<R: Runtime>(
         &mut self,
-        (runtime, workers): (&str, usize),
+        runtime: (&str, usize),
         signals: io::Result<impl Stream<Item = Signal> + Send + 'static>,
     ) -> Result<(), RunError> {
         let settings = &self.plan.config.settings;
         let mut config = self.plan.broker();
         let listeners = settings.listen.len().saturating_add(usize::from(settings.http.is_some()));
         config.max_connections = descriptors::connection_limit(config.max_connections, listeners);
-        let (connections, mebibytes) = (config.max_connections, config.memory >> 20);
+        let start = start_line(runtime, &config);
         let addresses: Vec<_> = settings.listen.iter().map(Address::as_str).collect();
         if settings.http.is_some() {
             // For the client that reads the metrics.
             config.max_connections = config.max_connections.saturating_add(1);
         }
-        let broker = match &settings.storage_dir {
-            Some(dir) => storage::start::<R>(dir, config, self.clock)?,
-            None => EmbeddedBroker::<R>::start(config)?,
+        let mut signals = signals.map(Box::pin);
+        let mut http = match &settings.http {
+            Some(address) => Some(Http::bind(address, BuildInfo::new(runtime.0, COMMIT)).await?),
+            None => None,
+        };
+        let (broker, meter) = if let Some(dir) = &settings.storage_dir {
+            // It may take long.
+            self.log_start(&start);
+            http.iter().for_each(Http::announce);
+            tracing::info!("storage: reading {}", dir.display());
+            let recovery = storage::recover::<R>(dir, config, self.clock);
+            let recovery = serve_during(http.as_mut(), recovery);
+            let Some(recovered) = signals::unless_interrupted(signals.as_mut().ok(), recovery).await else {
+                return Ok(());
+            };
+            let (broker, meter) = recovered?.start()?;
+            (broker, Some(meter))
+        } else {
+            (EmbeddedBroker::<R>::start(config)?, None)
         };
         topics::declare(&broker, &self.plan.config.topics)?;
         let server = Server::listen(&addresses, broker).await?.busy_poll(settings.busy_poll);
-        let http = Http::bind(&self.plan, &server, BuildInfo::new(runtime, COMMIT)).await?;
-        let commit = COMMIT.map(|commit| format!("commit {commit}, ")).unwrap_or_default();
-        tracing::info!(
-            "zaichik {} ({commit}{runtime}, {workers} workers, maximum {connections} connections, {mebibytes} MiB)",
-            env!("CARGO_PKG_VERSION")
-        );
-        tracing::info!("config: {}", self.plan.config.sources());
-        if settings.storage_dir.is_none() {
+        if meter.is_none() {
+            self.log_start(&start);
             tracing::warn!(
                 "storage: memory only; messages are lost when this process exits; keep them with --data DIR"
             );
@@ -149,9 +123,12 @@ impl Process {
             tracing::info!("listening {}", address.url());
         }
         if let Some(http) = &http {
-            http.announce();
+            if meter.is_none() {
+                http.announce();
+            }
+            http.open(&self.plan, &server, meter.clone());
         }
-        R::spawn(usage::keep_reporting::<R>(server.broker().handle()));
+        R::spawn(usage::keep_reporting::<R>(server.broker().handle(), meter));
         match signals {
             Ok(signals) => R::spawn(signals::shut_down_on(signals, server.broker().handle(), settings.drain)),
             Err(error) => {
@@ -162,12 +139,14 @@ impl Process {
         if let Some(ready) = self.ready.take() {
             ready.notify(server.local_addrs(), http.as_ref().map(Http::address));
         }
-        match http {
-            Some(http) => http.serve_during(server.serve()).await?,
-            None => server.serve().await?,
-        }
+        serve_during(http.as_mut(), server.serve()).await?;
         tracing::info!("stopped");
         Ok(())
+    }
+
+    fn log_start(&self, start: &str) {
+        tracing::info!("{start}");
+        tracing::info!("config: {}", self.plan.config.sources());
     }
 
     fn log_authentication(&self) {
@@ -186,5 +165,23 @@ impl Process {
             }
             None => tracing::warn!("auth: none; listening on loopback only"),
         }
+    }
+}
+
+/// The first line of the log.
+fn start_line((runtime, workers): (&str, usize), config: &BrokerConfig) -> String {
+    let commit = COMMIT.map(|commit| format!("commit {commit}, ")).unwrap_or_default();
+    let (connections, mebibytes) = (config.max_connections, config.memory >> 20);
+    format!(
+        "zaichik {} ({commit}{runtime}, {workers} workers, maximum {connections} connections, {mebibytes} MiB)",
+        env!("CARGO_PKG_VERSION")
+    )
+}
+
+/// Serves HTTP, if it is configured, until `work` completes.
+async fn serve_during<R: Runtime, T>(http: Option<&mut Http<R>>, work: impl Future<Output = T>) -> T {
+    match http {
+        Some(http) => http.serve_during(work).await,
+        None => work.await,
     }
 }

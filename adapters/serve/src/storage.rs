@@ -1,57 +1,84 @@
 //! The store of a broker process: a journal in a directory.
 
+mod meter;
+
 use std::path::Path;
 use std::sync::Arc;
+use std::thread;
 
-use thiserror::Error;
+use bytesize::ByteSize;
+use futures::channel::oneshot;
 use zaichik_driver::{
     BrokerConfig, Clock, EmbeddedBroker, Runtime, ServerError, Store, StoreError, Timestamp,
 };
-use zaichik_engine::store::{Commit, RowError};
-use zaichik_engine::{Restore, Seed};
-use zaichik_store_journal::{FLOOR_INTERVAL, Files, Journal, OpenError, Options, StoreError as JournalError};
+use zaichik_engine::store::Commit;
+use zaichik_engine::{Broker, Restore, Seed};
+use zaichik_store_journal::{FLOOR_INTERVAL, Files, Journal, Options, StoreError as JournalError};
 
-/// Why a broker cannot start with its store.
-#[derive(Debug, Error)]
-#[error(transparent)]
-pub(crate) enum StorageError {
-    /// What the broker itself needs.
-    Server(#[from] ServerError),
-    /// The directory cannot be used.
-    Open(#[from] OpenError),
-    /// It can't be read.
-    Read(#[from] JournalError),
-    /// What it has is no state of a broker.
-    Row(#[from] RowError),
+use crate::run_error::RunError;
+pub(crate) use meter::Meter;
+
+/// A broker as a directory has it, and its store.
+pub(crate) struct Recovered {
+    broker: Broker,
+    store: JournalStore,
 }
 
-/// Starts a broker with what a directory has, which is created if it is missing; logs what was recovered.
-pub(crate) fn start<R: Runtime>(
+/// Reads a directory, which is created if it is missing, and logs what was found. It may take long, so a thread does it.
+pub(crate) async fn recover<R: Runtime>(
     dir: &Path,
     config: BrokerConfig,
     clock: Clock,
-) -> Result<EmbeddedBroker<R>, StorageError> {
-    let begun = clock.now();
+) -> Result<Recovered, RunError> {
     let random = || R::random().map_err(ServerError::Random);
-    let mut journal = Journal::open(dir, Options::new(random()?))?;
-    let seed = Seed::new(random()?, random()?);
+    let (options, seed) = (Options::new(random()?), Seed::new(random()?, random()?));
+    let (done, recovered) = oneshot::channel();
+    let dir = dir.to_owned();
+    let builder = thread::Builder::new().name("zaichik-recovery".to_owned());
+    let thread = builder.spawn(move || {
+        // Nobody waits for it any more if a signal ends the process.
+        drop(done.send(read_back(&dir, config, options, seed, clock)));
+    });
+    drop(thread.map_err(ServerError::Thread)?);
+    // The thread sends a result unless it panics.
+    recovered.await.unwrap_or(Err(RunError::Server(ServerError::Failed)))
+}
+
+impl Recovered {
+    /// Starts the broker.
+    pub(crate) fn start<R: Runtime>(self) -> Result<(EmbeddedBroker<R>, Arc<Meter>), ServerError> {
+        let meter = Arc::clone(&self.store.meter);
+        Ok((EmbeddedBroker::start_with(self.broker, Box::new(self.store))?, meter))
+    }
+}
+
+fn read_back(
+    dir: &Path,
+    config: BrokerConfig,
+    options: Options,
+    seed: Seed,
+    clock: Clock,
+) -> Result<Recovered, RunError> {
+    let begun = clock.now();
+    let mut journal = Journal::open(dir, options)?;
     let mut restore = Restore::new(config, seed).map_err(ServerError::Config)?;
-    journal.rows(|key, value| restore.row(key, value).map_err(StorageError::Row))?;
+    journal.rows(|key, value| restore.row(key, value).map_err(RunError::Rows))?;
     let broker = restore.finish(clock.now())?;
     let info = journal.info();
-    let millis = clock.now().since(begun).as_millis();
     if info.rows == 0 {
         tracing::info!("storage: {} is new", dir.display());
     } else {
-        let topics = broker.topic_count();
         tracing::info!(
-            "storage: {}: recovered {topics} topics, {} KiB, in {millis} ms",
+            "storage: {}: recovered {} topics from {} rows and {} in {} ms",
             dir.display(),
-            info.live_bytes >> 10
+            broker.topic_count(),
+            info.rows,
+            ByteSize(info.live_bytes),
+            clock.now().since(begun).as_millis()
         );
     }
-    let store = Box::new(JournalStore { journal, clock, begun });
-    Ok(EmbeddedBroker::start_with(broker, store)?)
+    let store = JournalStore { journal, clock, begun, meter: Arc::new(Meter::new(info)) };
+    Ok(Recovered { broker, store })
 }
 
 /// A journal as the store of a broker.
@@ -60,15 +87,30 @@ struct JournalStore {
     journal: Journal<Files>,
     clock: Clock,
     begun: Timestamp,
+    meter: Arc<Meter>,
 }
 
 impl Store for JournalStore {
     fn commit(&mut self, commit: &Commit) -> Result<(), StoreError> {
-        self.journal.commit_rows(commit).map_err(store_error)
+        let begun = self.clock.now();
+        let committed = self.journal.commit_rows(commit);
+        let now = self.clock.now();
+        match &committed {
+            Ok(()) => self.meter.committed(commit.ops.len(), now.since(begun), self.journal.info()),
+            Err(JournalError::Full) => self.meter.found_no_space(now),
+            Err(_) => self.meter.failed(now),
+        }
+        committed.map_err(store_error)
     }
 
     fn tend(&mut self) -> Result<(), StoreError> {
-        self.journal.tend(self.clock.now().since(self.begun)).map_err(store_error)
+        let now = self.clock.now();
+        let tended = self.journal.tend(now.since(self.begun));
+        if tended.is_err() {
+            self.meter.failed(now);
+        }
+        self.meter.holds(self.journal.info());
+        tended.map_err(store_error)
     }
 
     fn close(&mut self) -> Result<(), StoreError> {
@@ -83,15 +125,5 @@ fn store_error(error: JournalError) -> StoreError {
         StoreError::Full(Arc::new(error))
     } else {
         StoreError::Failed(Arc::new(error))
-    }
-}
-
-impl StorageError {
-    /// Whether the operating system refused something, rather than that what is stored is wrong.
-    pub(crate) const fn is_io(&self) -> bool {
-        matches!(
-            self,
-            Self::Open(OpenError::Store(JournalError::Failed(_))) | Self::Read(JournalError::Failed(_))
-        )
     }
 }

@@ -1,33 +1,38 @@
-//! The process's CPU time and memory, as counters of the broker.
+//! The process's CPU time, memory and storage, as counters of the broker.
 
 use std::future::poll_fn;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use zaichik_driver::{BrokerHandle, Counter, Runtime, Timer};
+
+use crate::storage::Meter;
 
 /// Time between two updates, so the maximum age of the counters.
 const INTERVAL: Duration = Duration::from_secs(1);
 
 /// Updates the counters periodically until the broker stops.
-pub(crate) async fn keep_reporting<R: Runtime>(broker: BrokerHandle) {
+pub(crate) async fn keep_reporting<R: Runtime>(broker: BrokerHandle, meter: Option<Arc<Meter>>) {
     let mut timer = R::timer();
     while !broker.is_stopping() {
-        report(&broker);
+        report(&broker, meter.as_deref());
         let Some(next) = R::now().checked_add(INTERVAL) else { break };
         poll_fn(|cx| timer.poll_until(cx, next)).await;
     }
 }
 
 /// Updates the counters once.
-pub(crate) fn report(broker: &BrokerHandle) {
+pub(crate) fn report(broker: &BrokerHandle, meter: Option<&Meter>) {
     let (resident, peak) = memory(Path::new("/"));
-    for (counter, value) in
-        [(Counter::ProcessCpu, cpu()), (Counter::ProcessMemory, resident), (Counter::ProcessMemoryPeak, peak)]
-    {
-        if let Some(value) = value {
-            broker.report(counter, value);
-        }
+    let process = [
+        (Counter::ProcessCpu, cpu()),
+        (Counter::ProcessMemory, resident),
+        (Counter::ProcessMemoryPeak, peak),
+    ];
+    let process = process.into_iter().filter_map(|(counter, value)| Some((counter, value?)));
+    for (counter, value) in process.chain(meter.into_iter().flat_map(Meter::counters)) {
+        broker.report(counter, value);
     }
 }
 

@@ -47,6 +47,8 @@ pub struct Journal<D = Files> {
     /// Segments that are not needed any more.
     obsolete: Vec<u64>,
     reserve: reserve::Reserve,
+    /// The bytes of all commits since the directory was opened.
+    written: u64,
     is_failed: bool,
 }
 
@@ -65,6 +67,8 @@ pub struct Info {
     pub sequence: u64,
     /// How often the directory was opened, this time included.
     pub epoch: u64,
+    /// The bytes that commits wrote since the directory was opened, with what they moved.
+    pub written_bytes: u64,
     /// The bytes of rows that were moved since the directory was opened, so that segments can be removed.
     pub moved_bytes: u64,
     /// Whether the reserve had to be given back because there was no space.
@@ -171,6 +175,7 @@ impl<D: Disk> Journal<D> {
             .apply(site.segment, values, table)
             .map_err(|_| corrupt(site.segment, site.at, Damage::Malformed))?;
         self.active.push(header, &encoded, table);
+        self.written = self.written.saturating_add(self.draft.frame_bytes());
         self.lengths.insert(site.segment, self.active.end);
         self.stamp = stamp;
         Ok(())
@@ -320,6 +325,7 @@ impl<D: Disk> Journal<D> {
             bytes: self.lengths.values().fold(0, |sum, len| sum.saturating_add(*len)),
             sequence: self.stamp.sequence,
             epoch: self.stamp.epoch,
+            written_bytes: self.written,
             moved_bytes: self.cleaning.moved_bytes(),
             is_full: self.reserve.is_missing(),
         }

@@ -31,8 +31,8 @@
 //! # }
 //! ```
 //!
-//! Without a broker, [`check`] compares every checksum of a directory, [`salvage`] shows what can be read of a damaged one, and
-//! [`repair`] gives up what is behind the damage; on a [`Trial`] it shows what that is.
+//! Without a broker, [`check`] compares every checksum of a directory, [`salvage()`] shows what can be read of a damaged one, and
+//! [`repair()`] gives up what is behind the damage; on a [`Trial`] it shows what that is.
 //!
 //! Every module but [`Files`] is free of files and clocks: what happens to the directory is an [`Effect`], which a
 //! [`Disk`] carries out, and time is an argument.

@@ -44,7 +44,8 @@ impl Counters {
     pub(super) fn list(&self, gauges: Gauges) -> impl Iterator<Item = CounterValue> {
         let reported = self.reported.iter().map(|(counter, value)| (*counter, *value));
         let refusals = self.refusals.iter().map(|(code, count)| (Counter::refusals(*code), *count));
-        let all = own(&self.stats, gauges).into_iter().chain(reported).chain(refusals);
+        let changed = gauges.changed_rows.map(|rows| (Counter::StorageChangedRows, rows as u64));
+        let all = own(&self.stats, gauges).into_iter().chain(changed).chain(reported).chain(refusals);
         all.map(|(counter, value)| CounterValue { counter, value })
     }
 }
@@ -60,6 +61,8 @@ pub(super) struct Gauges {
     pub(super) durables: usize,
     pub(super) ledger: Ledger,
     pub(super) memory_budget: u64,
+    /// `None` without a store.
+    pub(super) changed_rows: Option<usize>,
 }
 
 fn own(stats: &Stats, gauges: Gauges) -> [(Counter, u64); 26] {
@@ -98,7 +101,20 @@ fn own(stats: &Stats, gauges: Gauges) -> [(Counter, u64); 26] {
 const fn is_reported(counter: Counter) -> bool {
     matches!(
         counter,
-        Counter::WriteStalls | Counter::ProcessCpu | Counter::ProcessMemory | Counter::ProcessMemoryPeak
+        Counter::WriteStalls
+            | Counter::ProcessCpu
+            | Counter::ProcessMemory
+            | Counter::ProcessMemoryPeak
+            | Counter::StorageCommits
+            | Counter::StorageRowsCommitted
+            | Counter::StorageBytesWritten
+            | Counter::StorageNoSpace
+            | Counter::StorageFull
+            | Counter::StorageLastCommit
+            | Counter::StorageLastErrorTime
+            | Counter::StorageSegments
+            | Counter::StorageBytes
+            | Counter::StorageLiveBytes
     )
 }
 

@@ -251,7 +251,8 @@ impl Broker {
         topics.saturating_add(self.subscriptions.change_count()).saturating_add(self.producers.change_count())
     }
 
-    fn changed_rows(&self) -> usize {
+    /// Rows that are in no commit yet.
+    pub(super) fn changed_rows(&self) -> usize {
         let topics = self.topics.changed_len();
         topics.saturating_add(self.subscriptions.changed_len()).saturating_add(self.producers.changed_len())
     }

@@ -1,8 +1,8 @@
 //! Rule B6: what leaves waits for the store.
 
 use zaichik_engine::store::{Key, Op};
-use zaichik_engine::{CloseReason, Status};
-use zaichik_proto::{AckLevel, ClientFrame, Commit, Producer, TopicOptions};
+use zaichik_engine::{Broker, BrokerConfig, CloseReason, Seed, Status};
+use zaichik_proto::{AckLevel, ClientFrame, Commit, Counter, Producer, TopicOptions};
 
 use crate::world::{Sub, World, encoded, put, record, secs, us};
 
@@ -272,4 +272,25 @@ fn b_22_a_commit_removes_what_has_ended_by_then() {
     let removed: Vec<_> = commit.ops.iter().filter(|op| matches!(op, Op::Remove { .. })).collect();
     assert!(removed.contains(&&Op::Remove { key: Key::Producer { producer: 7 } }), "{removed:?}");
     assert!(removed.iter().any(|op| matches!(op, Op::Remove { key: Key::Cursor { .. } })), "{removed:?}");
+}
+
+#[test]
+fn changed_rows_are_counted_until_a_commit_takes_them() {
+    let rows = |world: &World| {
+        let mut counters = world.broker.counters();
+        counters.find(|one| one.counter == Counter::StorageChangedRows).map(|one| one.value)
+    };
+    let mut world = world();
+    assert_eq!(rows(&world), Some(0));
+    let peer = world.connect();
+    for number in 0..3 {
+        peer.create(&format!("many.{number}"), TopicOptions::new());
+    }
+    world.settle();
+    assert_eq!(rows(&world), Some(3));
+    let taken = world.take_commit().expect("somebody waits");
+    assert_eq!(rows(&world), Some(0), "they are in a commit");
+    world.finish_commit(taken.ticket);
+    let broker = Broker::new(BrokerConfig::default(), Seed::new(1, 2)).unwrap();
+    assert!(broker.counters().all(|one| one.counter != Counter::StorageChangedRows), "there is no store");
 }

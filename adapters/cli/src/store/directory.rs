@@ -84,11 +84,11 @@ impl Directory {
                 Failure::new(Code::Usage, format_args!("there is no storage directory {dir}: {error}"))
             }
             OpenError::Locked { pid, .. } => Failure::new(
-                Code::Other,
+                Code::InUse,
                 format_args!("{dir} is used by a broker, process {pid}; stop it first, or look at a copy"),
             ),
             OpenError::Foreign { entry, .. } => Failure::new(
-                Code::Other,
+                Code::Foreign,
                 format_args!(
                     "{dir} is no storage directory: it contains {entry}; name the directory that the broker was given \
                      with --data"

@@ -21,8 +21,10 @@ impl Problem {
         match self {
             Self::Journal(OpenError::Store(StoreError::Corrupt { .. })) => Code::Damaged,
             Self::Journal(OpenError::Store(_)) => Code::Storage,
-            // Another version wrote it.
-            Self::Journal(_) | Self::Rows(RowError::Key { .. } | RowError::Format { .. }) => Code::Other,
+            Self::Journal(OpenError::Locked { .. } | OpenError::BeingRead { .. }) => Code::InUse,
+            Self::Journal(OpenError::Foreign { .. } | OpenError::Version { .. })
+            | Self::Rows(RowError::Key { .. } | RowError::Format { .. }) => Code::Foreign,
+            Self::Journal(_) => Code::Other,
             Self::Rows(_) => Code::Damaged,
         }
     }

@@ -4,7 +4,7 @@ use predicates::prelude::*;
 use predicates::str::{contains, ends_with, is_empty};
 use serde_json::{Value, json};
 
-use super::stored::Stored;
+use super::stored::{Broker, Stored, zaichik};
 
 #[test]
 fn it_shows_what_a_broker_would_recover() {
@@ -72,4 +72,23 @@ fn what_is_left_of_a_damaged_directory_is_shown() {
     // The row with the name of the topic is lost as well.
     stored.damage("\x06orders");
     stored.store("info").assert().code(8).stdout(contains("\n$0 ")).stderr(ends_with("behind that: 2\n"));
+}
+
+#[test]
+fn a_running_broker_tells_about_its_storage() {
+    let stored = Stored::with_messages();
+    let broker = Broker::start(&stored.path());
+    let info = || {
+        let mut command = assert_cmd::Command::from_std(zaichik());
+        command.args(["info", "--server", &broker.address]);
+        command
+    };
+    info().assert().success().stdout(contains("\nstorage ").and(contains(" durable, ")));
+    let output = info().arg("--json").output().expect("it runs");
+    let shown: Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    assert_eq!(shown["storage"], json!("durable"));
+    let counters = &shown["counters"];
+    assert_eq!((&counters["storage_segments"], &counters["storage_full"]), (&json!(1), &json!(0)));
+    assert!(counters["storage_live_bytes"].as_u64() > Some(0), "{counters}");
+    broker.stop();
 }

@@ -17,7 +17,7 @@ fn a_directory_that_a_broker_uses() {
     for command in COMMANDS {
         let told = contains(format!(" is used by a broker, process {}; ", broker.id()));
         let line = told.and(contains("\n").count(1));
-        stored.store(command).assert().code(1).stdout(is_empty()).stderr(line);
+        stored.store(command).assert().code(75).stdout(is_empty()).stderr(line);
     }
     broker.stop();
     stored.store("check").assert().success();
@@ -52,7 +52,7 @@ fn a_directory_of_another_program() {
     for command in COMMANDS {
         let line =
             contains(" is no storage directory: it contains letter.txt; ").and(contains("\n").count(1));
-        stored.store(command).assert().code(1).stdout(is_empty()).stderr(line);
+        stored.store(command).assert().code(9).stdout(is_empty()).stderr(line);
         assert_eq!(stored.listing().len(), 1, "{command}");
         // A file in place of a directory.
         store(&stored.path().join("letter.txt"), command).assert().code(2).stdout(is_empty());
@@ -65,7 +65,7 @@ fn a_directory_of_another_version() {
     fs::write(stored.path().join("FORMAT"), "zaichik journal\nformat 2\n").expect("written");
     for command in COMMANDS {
         let line = contains("has format 2, but this version reads format 1\n");
-        stored.store(command).assert().code(1).stdout(is_empty()).stderr(line);
+        stored.store(command).assert().code(9).stdout(is_empty()).stderr(line);
     }
 }
 

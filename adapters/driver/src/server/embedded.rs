@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use thiserror::Error;
 use zaichik_engine::{Broker, BrokerConfig, ConfigError, Declared, Seed, Stats};
-use zaichik_proto::{Counter, Refusal, TopicOptions};
+use zaichik_proto::{Counter, CounterValue, Refusal, TopicOptions};
 
 use super::connection::Connection;
 use super::housekeeping::Housekeeping;
@@ -232,7 +232,7 @@ impl<R: Runtime> EmbeddedBroker<R> {
 
 impl<R: Runtime> Drop for EmbeddedBroker<R> {
     fn drop(&mut self) {
-        self.shared.abort();
+        self.shared.abandon();
     }
 }
 
@@ -247,6 +247,15 @@ impl BrokerHandle {
     #[must_use]
     pub fn is_stopping(&self) -> bool {
         self.shared.is_stopping() != Ok(false)
+    }
+
+    /// The broker's counters, as clients see them in `Client::broker_info`, in the order of their codes. They are told at
+    /// once, even while a client's answers wait for the store.
+    ///
+    /// # Errors
+    /// [`ServerError::Failed`] after the broker failed.
+    pub fn counters(&self) -> Result<Vec<CounterValue>, ServerError> {
+        self.shared.inspect(|broker| broker.counters().collect()).map_err(ServerError::from)
     }
 
     /// Sets a counter that only the surrounding program knows, such as its processor time. Other counters do not

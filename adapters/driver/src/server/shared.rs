@@ -5,7 +5,6 @@ mod storing;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::Waker;
-use std::thread::Thread;
 use std::time::Duration;
 
 use thiserror::Error;
@@ -153,7 +152,7 @@ impl Shared {
             if state.stop_at.is_some_and(|earlier| earlier <= at) {
                 return;
             }
-            state.stop_at = Some(at);
+            (state.stop_at, state.grace_ends) = (Some(at), Some(at));
             state.broker.drain(now, grace, &mut state.effects);
             state.wake_housekeeper = true;
         });
@@ -168,6 +167,12 @@ impl Shared {
         self.lock_even_if_poisoned().stop_at = Some(Timestamp::MAX);
         self.tasks.abort();
         self.wake_all();
+    }
+
+    /// The same, and its store is not waited for if it has no space.
+    pub(crate) fn abandon(&self) {
+        self.lock_even_if_poisoned().grace_ends = None;
+        self.abort();
     }
 
     /// Whether the broker is stopping.
@@ -264,8 +269,10 @@ struct State {
     sessions: Vec<Option<(SessionId, Option<Waker>)>>,
     housekeeper: Option<Waker>,
     wake_housekeeper: bool,
-    /// The thread of the store, if there is one and it has begun.
-    storekeeper: Option<Thread>,
+    /// When the grace of a drain is over. It is not set by an abort.
+    grace_ends: Option<Timestamp>,
+    /// Of the thread of the store, if there is one and it has begun.
+    storekeeper: Option<Waker>,
     /// Housekeeping has ended.
     is_over: bool,
     store_error: Option<StoreError>,
@@ -283,6 +290,7 @@ impl State {
             sessions: Vec::new(),
             housekeeper: None,
             wake_housekeeper: false,
+            grace_ends: None,
             storekeeper: None,
             is_over: false,
             store_error: None,
@@ -387,7 +395,7 @@ struct Aftermath {
     wakers: [Option<Waker>; WAKES_PER_TURN],
     woken: usize,
     housekeeper: Option<Waker>,
-    store: Option<Thread>,
+    store: Option<Waker>,
     notes: Vec<Note>,
 }
 
@@ -416,7 +424,7 @@ impl Aftermath {
     fn run(self) {
         // The store first: its work takes longest.
         if let Some(store) = self.store {
-            store.unpark();
+            store.wake();
         }
         self.wakers.into_iter().take(self.woken).flatten().for_each(Waker::wake);
         if let Some(housekeeper) = self.housekeeper {

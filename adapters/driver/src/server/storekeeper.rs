@@ -1,15 +1,17 @@
-//! The thread that gives a broker's commits to its store (rule B6).
+//! Gives a broker's commits to its store (rule B6), on a thread of its own.
 
 use std::io;
 use std::sync::Arc;
-use std::thread;
+use std::task::{Wake, Waker};
 use std::time::Duration;
 
+use thiserror::Error;
 use zaichik_engine::store::Commit;
 
 use super::shared::{Poisoned, Shared};
 use super::store::{Store, StoreError};
 use super::tasks::HousekeeperEntry;
+use crate::sync::thread::{self, Thread};
 
 /// How long a commit that found no space waits before it is tried again.
 const RETRY: Duration = Duration::from_millis(500);
@@ -19,26 +21,121 @@ const TEND_EVERY: Duration = Duration::from_secs(1);
 
 /// Starts the thread.
 pub(super) fn start(shared: &Arc<Shared>, store: Box<dyn Store>) -> io::Result<()> {
-    let (entry, shared) = (shared.tasks().enter_housekeeper(), Arc::clone(shared));
+    let mut keeper = Storekeeper::new(shared, store);
     let builder = thread::Builder::new().name("zaichik-store".to_owned());
-    builder.spawn(move || run(&shared, store, entry)).map(drop)
+    let run = move || {
+        keeper.wake_with(&Waker::from(Arc::new(Sleeper(thread::current()))));
+        loop {
+            match keeper.step() {
+                Step::Again => {}
+                Step::Wait(time) => thread::park_timeout(time),
+                Step::Over => return,
+            }
+        }
+    };
+    builder.spawn(run).map(drop)
 }
 
-fn run(shared: &Arc<Shared>, mut store: Box<dyn Store>, entry: HousekeeperEntry) {
-    match keep(shared, &mut *store) {
-        Ok(()) => {}
-        Err(Ended::Poisoned) => tracing::error!("the broker failed; what it had not committed is lost"),
-        Err(Ended::Store(error)) => {
-            tracing::error!(%error, "the store failed: nothing that waits for it is answered");
-            shared.store_failed(error);
+/// A store and the broker that it belongs to.
+///
+/// If the store panics, it has failed.
+pub(super) struct Storekeeper {
+    shared: Arc<Shared>,
+    // The store is closed before the broker counts as stopped.
+    store: Box<dyn Store>,
+    /// The commit that found no space.
+    refused: Option<Commit>,
+    _entry: HousekeeperEntry,
+}
+
+/// What is to be done after a step.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Step {
+    /// The next one.
+    Again,
+    /// The next one when it is woken, or after this time.
+    Wait(Duration),
+    /// Nothing: the broker has stopped, or it or its store failed.
+    Over,
+}
+
+impl Storekeeper {
+    pub(super) fn new(shared: &Arc<Shared>, store: Box<dyn Store>) -> Self {
+        let entry = shared.tasks().enter_housekeeper();
+        Self { shared: Arc::clone(shared), store, refused: None, _entry: entry }
+    }
+
+    /// Sets what wakes it when a step is due earlier than it expects.
+    pub(super) fn wake_with(&self, waker: &Waker) {
+        // A broker that failed is found by the next step.
+        let _ = self.shared.watch_store(waker);
+    }
+
+    /// Makes a commit if one is due.
+    pub(super) fn step(&mut self) -> Step {
+        match self.try_step() {
+            Ok(step) => step,
+            Err(Ended::Poisoned) => {
+                tracing::error!("the broker failed; what it had not committed is lost");
+                Step::Over
+            }
+            Err(Ended::Store(error)) => {
+                tracing::error!(%error, "the store failed: nothing that waits for it is answered");
+                self.shared.store_failed(error);
+                Step::Over
+            }
         }
     }
-    // The store is closed before the broker counts as stopped.
-    drop(store);
-    drop(entry);
+
+    fn try_step(&mut self) -> Result<Step, Ended> {
+        if let Some(commit) = self.refused.take() {
+            return self.commit(commit, true);
+        }
+        match self.store.tend() {
+            Ok(()) | Err(StoreError::Full(_)) => {}
+            Err(error) => return Err(Ended::Store(error)),
+        }
+        let due = self.shared.poll_commit()?;
+        match due.commit {
+            Some(commit) => self.commit(commit, false),
+            None if due.is_over => self.store.close().map(|()| Step::Over).map_err(Ended::Store),
+            None => Ok(Step::Wait(due.wait.min(TEND_EVERY))),
+        }
+    }
+
+    /// Stores a commit, now or when there is space for it.
+    fn commit(&mut self, commit: Commit, was_refused: bool) -> Result<Step, Ended> {
+        match self.store.commit(&commit) {
+            Ok(()) => {}
+            Err(error @ StoreError::Full(_)) => {
+                if !was_refused {
+                    tracing::warn!(%error, "the store has no space: requests wait until there is some");
+                }
+                let Some(patience) = self.shared.store_patience()? else {
+                    return Err(Ended::Store(error));
+                };
+                self.refused = Some(commit);
+                return Ok(Step::Wait(patience.min(RETRY)));
+            }
+            Err(error) => return Err(Ended::Store(error)),
+        }
+        if was_refused {
+            tracing::info!("the store has space again");
+        }
+        self.shared.committed(commit.ticket)?;
+        Ok(Step::Again)
+    }
 }
 
-/// Why the thread ends early.
+impl Drop for Storekeeper {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            self.shared.store_failed(StoreError::Failed(Arc::new(Panicked)));
+        }
+    }
+}
+
+/// Why the steps end early.
 enum Ended {
     Poisoned,
     Store(StoreError),
@@ -50,46 +147,19 @@ impl From<Poisoned> for Ended {
     }
 }
 
-fn keep(shared: &Shared, store: &mut dyn Store) -> Result<(), Ended> {
-    shared.watch_store(thread::current())?;
-    loop {
-        let due = shared.poll_commit()?;
-        if let Some(commit) = due.commit {
-            commit_until_done(shared, store, &commit)?;
-            shared.committed(commit.ticket)?;
-        } else if due.is_over {
-            return store.close().map_err(Ended::Store);
-        } else {
-            thread::park_timeout(due.wait.min(TEND_EVERY));
-        }
-        match store.tend() {
-            Ok(()) | Err(StoreError::Full(_)) => {}
-            Err(error) => return Err(Ended::Store(error)),
-        }
+/// The store panicked.
+#[derive(Debug, Error)]
+#[error("the store panicked, which is a defect of the store")]
+struct Panicked;
+
+/// Wakes the thread.
+struct Sleeper(Thread);
+
+impl Wake for Sleeper {
+    fn wake(self: Arc<Self>) {
+        self.0.unpark();
     }
 }
 
-/// Stores a commit, however long there is no space for it.
-fn commit_until_done(shared: &Shared, store: &mut dyn Store, commit: &Commit) -> Result<(), Ended> {
-    let mut is_reported = false;
-    loop {
-        match store.commit(commit) {
-            Ok(()) => break,
-            Err(error @ StoreError::Full(_)) => {
-                if !is_reported {
-                    tracing::warn!(%error, "the store has no space: requests wait until there is some");
-                }
-                is_reported = true;
-                if shared.is_store_over()? {
-                    return Err(Ended::Store(error));
-                }
-                thread::park_timeout(RETRY);
-            }
-            Err(error) => return Err(Ended::Store(error)),
-        }
-    }
-    if is_reported {
-        tracing::info!("the store has space again");
-    }
-    Ok(())
-}
+#[cfg(test)]
+mod tests;

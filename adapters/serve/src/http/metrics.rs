@@ -1,20 +1,31 @@
 //! The broker's counters as metrics.
 
 use std::fmt;
+use std::future::poll_fn;
+use std::pin::pin;
+use std::time::Duration;
 
+use futures::future::{Either, select};
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric, prometheus_text};
 use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
+use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
-use zaichik_driver::{BrokerInfo, Client, ClientError, Counter, Runtime, SubscriptionInfo};
+use zaichik_driver::{Client, Counter, CounterValue, Runtime, SubscriptionInfo, Timer};
 
 /// The prefix of all metric names.
 const PREFIX: &str = "zaichik";
 
 /// Maximum durable subscriptions with a series each, the first ones in the broker's order.
 const MAX_SERIES: usize = 1_000;
+
+/// Maximum time to wait for that list.
+const LAGS_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// The metric of the time that commits take; it is no counter.
+const COMMIT_SECONDS: &str = "storage_commit_seconds";
 
 /// Maximum subscriptions to request a list of; with more than that, no lags are shown.
 const MAX_LISTED: u64 = 100_000;
@@ -41,30 +52,59 @@ impl BuildInfo {
 /// The state of a broker at the time of a scrape.
 #[derive(Debug)]
 pub(super) struct Snapshot {
-    info: BrokerInfo,
-    /// At most [`MAX_SERIES`].
-    durables: Vec<SubscriptionInfo>,
-    left_out: u64,
+    counters: Vec<CounterValue>,
+    lags: Lags,
+    /// How long commits of the store take, if there is a store.
+    commit_seconds: Option<Histogram>,
     build: BuildInfo,
 }
 
-impl Snapshot {
-    /// Requests the state from a broker.
-    ///
-    /// # Errors
-    /// The broker is stopping or has failed.
-    pub(super) async fn take<R: Runtime>(client: &Client<R>, build: BuildInfo) -> Result<Self, ClientError> {
-        let info = client.broker_info().await?;
-        let durable = info.counter(Counter::DurableSubscriptions).unwrap_or_default();
-        let all = info.counter(Counter::Subscriptions).unwrap_or_default();
+/// The lags of durable subscriptions.
+#[derive(Debug, Default)]
+pub(super) struct Lags {
+    /// At most [`MAX_SERIES`].
+    durables: Vec<SubscriptionInfo>,
+    left_out: u64,
+}
+
+impl Lags {
+    /// Requests the lags from a broker with these counters, unless they are too many. What the broker does not answer soon
+    /// is left out: its answer may wait for the store.
+    pub(super) async fn request<R: Runtime>(client: &Client<R>, counters: &[CounterValue]) -> Self {
+        let durable = value(counters, Counter::DurableSubscriptions).unwrap_or_default();
+        let all = value(counters, Counter::Subscriptions).unwrap_or_default();
         if durable == 0 || all > MAX_LISTED {
-            return Ok(Self { info, durables: Vec::new(), left_out: durable, build });
+            return Self::left_out(counters);
         }
-        let mut durables = client.subscriptions(None).await?;
+        let (mut timer, start) = (R::timer(), R::now());
+        let deadline = start.checked_add(LAGS_TIMEOUT).unwrap_or(start);
+        let listed = pin!(client.subscriptions(None));
+        let Either::Left((Ok(mut durables), _)) =
+            select(listed, pin!(poll_fn(|cx| timer.poll_until(cx, deadline)))).await
+        else {
+            return Self::left_out(counters);
+        };
         durables.retain(|subscription| !subscription.name.is_empty());
         let left_out = durables.len().saturating_sub(MAX_SERIES).try_into().unwrap_or(u64::MAX);
         durables.truncate(MAX_SERIES);
-        Ok(Self { info, durables, left_out, build })
+        Self { durables, left_out }
+    }
+
+    /// None of them.
+    pub(super) fn left_out(counters: &[CounterValue]) -> Self {
+        let left_out = value(counters, Counter::DurableSubscriptions).unwrap_or_default();
+        Self { durables: Vec::new(), left_out }
+    }
+}
+
+impl Snapshot {
+    pub(super) const fn new(
+        counters: Vec<CounterValue>,
+        lags: Lags,
+        commit_seconds: Option<Histogram>,
+        build: BuildInfo,
+    ) -> Self {
+        Self { counters, lags, commit_seconds, build }
     }
 
     /// The metrics in the Prometheus text format.
@@ -80,7 +120,7 @@ impl Snapshot {
     }
 
     fn value(&self, counter: Counter) -> Option<u64> {
-        let value = self.info.counter(counter)?;
+        let value = value(&self.counters, counter)?;
         // Without the connection that these metrics are read through.
         Some(if counter == Counter::Connections { value.saturating_sub(1) } else { value })
     }
@@ -113,7 +153,7 @@ impl Snapshot {
     fn write_refusals(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
         let help = "Refused requests, by refusal code";
         let mut refused = encoder.encode_descriptor("refused", help, None, MetricType::Counter)?;
-        for counted in &self.info.counters {
+        for counted in &self.counters {
             if let Some(code) = counted.counter.refusal_code() {
                 let labels = [("code", code.to_string())];
                 ConstCounter::new(counted.value).encode(refused.encode_family(&labels)?)?;
@@ -134,16 +174,22 @@ impl Snapshot {
         Ok(())
     }
 
+    fn write_commits(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let Some(commits) = &self.commit_seconds else { return Ok(()) };
+        let help = "Time that the store took for a commit";
+        commits.encode(encoder.encode_descriptor(COMMIT_SECONDS, help, None, MetricType::Histogram)?)
+    }
+
     fn write_durables(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
         let help = "Offsets that a durable subscription has not committed";
         let mut lag = encoder.encode_descriptor("subscription_lag", help, None, MetricType::Gauge)?;
-        for durable in &self.durables {
+        for durable in &self.lags.durables {
             let labels = [("topic", durable.topic.as_str()), ("name", durable.name.as_str())];
             ConstGauge::new(durable.lag()).encode(lag.encode_family(&labels)?)?;
         }
-        let help = "Durable subscriptions whose lag is not shown because there are too many";
+        let help = "Durable subscriptions whose lag is not shown: there are too many, or the store is slow";
         let left_out = encoder.encode_descriptor("subscriptions_left_out", help, None, MetricType::Gauge)?;
-        ConstGauge::new(self.left_out).encode(left_out)
+        ConstGauge::new(self.lags.left_out).encode(left_out)
     }
 }
 
@@ -155,6 +201,7 @@ impl Collector for Snapshot {
         }
         self.write_refusals(&mut encoder)?;
         self.write_memory(&mut encoder)?;
+        self.write_commits(&mut encoder)?;
         self.write_durables(&mut encoder)
     }
 }
@@ -187,6 +234,10 @@ impl Unit {
             Self::Micros => "_seconds",
         }
     }
+}
+
+fn value(counters: &[CounterValue], counter: Counter) -> Option<u64> {
+    counters.iter().find(|one| one.counter == counter).map(|one| one.value)
 }
 
 #[expect(clippy::cast_precision_loss, reason = "a microsecond is lost after 285 years")]
@@ -245,11 +296,51 @@ const COUNTER_METRICS: &[CounterMetric] = &[
     },
     gauge(Counter::ProcessMemory, Unit::Bytes, "Resident memory of the process"),
     gauge(Counter::ProcessMemoryPeak, Unit::Bytes, "Peak resident memory of the process"),
+    gauge(Counter::StorageChangedRows, Unit::Count, "Rows that changed and are in no commit yet"),
+    total(Counter::StorageCommits, "Commits that the store has made"),
+    total(Counter::StorageRowsCommitted, "Rows that commits put or removed"),
+    total(Counter::StorageBytesWritten, "Bytes that commits wrote, with what they moved"),
+    total(Counter::StorageNoSpace, "Times that a commit found no space, and was repeated"),
+    gauge(Counter::StorageFull, Unit::Count, "1 if the store has no space but its reserve, or not even that"),
+    gauge(Counter::StorageLastCommit, Unit::Micros, "Time that the last commit took"),
+    gauge(Counter::StorageLastErrorTime, Unit::Micros, "When the store last refused something, in Unix time"),
+    gauge(Counter::StorageSegments, Unit::Count, "Segments of the store"),
+    gauge(Counter::StorageBytes, Unit::Count, "Bytes of the segments of the store"),
+    gauge(Counter::StorageLiveBytes, Unit::Count, "Bytes in the segments that are still needed"),
 ];
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    const PROTOCOL: &str = include_str!("../../../../docs/protocol.md");
+    const GUIDE: &str = include_str!("../../../../docs/guide.md");
+
+    #[test]
+    fn every_metric_is_documented() {
+        for counter in Counter::ALL {
+            let row = format!("| {} | `{}` | ", counter.code(), counter.name());
+            assert!(PROTOCOL.contains(&row), "docs/protocol.md has no row {row}");
+        }
+        let text = snapshot().write().expect("text");
+        let names = text.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split(' ').next());
+        let mut others = 0;
+        for name in names {
+            let is_of = |counter: &Counter| name.starts_with(&format!("{PREFIX}_{}", counter.name()));
+            if !Counter::ALL.iter().any(is_of) {
+                assert!(GUIDE.contains(&format!("`{name}")), "docs/guide.md does not name {name}");
+                others += 1;
+            }
+        }
+        assert!(others >= 4, "those that are no counters of the broker");
+    }
+
+    /// With a value for everything.
+    fn snapshot() -> Snapshot {
+        let counters = Counter::ALL.iter().map(|counter| CounterValue { counter: *counter, value: 1 });
+        let commits = Histogram::new([0.001]);
+        Snapshot::new(counters.collect(), Lags::default(), Some(commits), BuildInfo::new("tests", None))
+    }
 
     #[test]
     fn every_counter_is_a_metric() {

@@ -87,6 +87,7 @@ impl<D: Disk> Journal<D> {
             lengths: recovered.lengths,
             obsolete: recovered.obsolete,
             reserve: reserve::Reserve::default(),
+            written: 0,
             is_failed: false,
         }
     }

@@ -1,6 +1,6 @@
 //! What the thread of a store does with the broker.
 
-use std::thread::Thread;
+use std::task::Waker;
 use std::time::Duration;
 
 use zaichik_engine::Turn;
@@ -26,18 +26,22 @@ impl Shared {
         let mut state = self.lock_even_if_poisoned();
         state.is_over = true;
         if let Some(keeper) = &state.storekeeper {
-            keeper.unpark();
+            keeper.wake_by_ref();
         }
     }
 
-    /// The thread of the store is woken when a commit is due earlier than expected.
-    pub(in crate::server) fn watch_store(&self, thread: Thread) -> Result<(), Poisoned> {
-        self.locked(|state, _| state.storekeeper = Some(thread))
+    /// `waker` is woken when a commit is due earlier than expected, and when the broker has stopped.
+    pub(in crate::server) fn watch_store(&self, waker: &Waker) -> Result<(), Poisoned> {
+        self.locked(|state, _| state.storekeeper = Some(waker.clone()))
     }
 
     /// What the store is to do.
     pub(in crate::server) fn poll_commit(&self) -> Result<StoreDue, Poisoned> {
         self.locked(|state, now| {
+            if state.is_over {
+                // A broker that was dropped was not asked to stop, but takes no more changes to wait for either.
+                state.broker.drain(now, Duration::ZERO, &mut state.effects);
+            }
             let commit = state.broker.poll_commit(now, &mut state.effects);
             let wait = state.broker.next_commit().map_or(Duration::MAX, |at| at.since(now));
             StoreDue { commit, wait, is_over: state.is_over }
@@ -53,9 +57,15 @@ impl Shared {
         })
     }
 
-    /// Whether the broker has stopped, so that its store need not wait for space.
-    pub(in crate::server) fn is_store_over(&self) -> Result<bool, Poisoned> {
-        self.state.lock().map(|state| state.is_over || state.is_stopping()).map_err(|_| Poisoned)
+    /// For how long a store without space is waited for at least; `None` if no longer. A broker that was asked to stop
+    /// waits until its grace is over, even if its connections have ended.
+    pub(in crate::server) fn store_patience(&self) -> Result<Option<Duration>, Poisoned> {
+        self.locked(|state, now| match state.grace_ends {
+            Some(at) if at <= now => None,
+            Some(at) => Some(at.since(now)),
+            None if state.is_over => None,
+            None => Some(Duration::MAX),
+        })
     }
 
     /// The store failed: ends every connection.
