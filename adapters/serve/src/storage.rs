@@ -6,12 +6,13 @@ use std::path::Path;
 use std::sync::Arc;
 use std::thread;
 
+use bytes::Bytes;
 use bytesize::ByteSize;
 use futures::channel::oneshot;
 use zaichik_driver::{
     BrokerConfig, Clock, EmbeddedBroker, Runtime, ServerError, Store, StoreError, Timestamp,
 };
-use zaichik_engine::store::Commit;
+use zaichik_engine::store::{Commit, Fetch};
 use zaichik_engine::{Broker, Restore, Seed};
 use zaichik_store_journal::{FLOOR_INTERVAL, Files, Journal, Options, StoreError as JournalError};
 
@@ -101,6 +102,14 @@ impl Store for JournalStore {
             Err(_) => self.meter.failed(now),
         }
         committed.map_err(store_error)
+    }
+
+    fn fetch(&mut self, fetch: &Fetch) -> Result<Bytes, StoreError> {
+        let fetched = self.journal.fetch_rows(fetch);
+        if fetched.is_err() {
+            self.meter.failed(self.clock.now());
+        }
+        fetched.map_err(store_error)
     }
 
     fn tend(&mut self) -> Result<(), StoreError> {

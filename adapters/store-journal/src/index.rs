@@ -99,6 +99,12 @@ impl Index {
         self.rows.len()
     }
 
+    /// The rows whose keys are in a range, in order.
+    pub(crate) fn range(&self, from: &[u8], to: &[u8]) -> impl Iterator<Item = (&[u8], Place)> {
+        let range = (Bound::Included(from), Bound::Excluded(to));
+        self.rows.range::<[u8], _>(range).map(|(key, place)| (key.as_slice(), *place))
+    }
+
     /// All segments together.
     pub(crate) const fn total(&self) -> Usage {
         self.total

@@ -5,8 +5,9 @@ use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use bytes::Bytes;
 use zaichik_driver::{Store, StoreError};
-use zaichik_engine::store::Commit;
+use zaichik_engine::store::{Commit, Fetch};
 use zaichik_engine::{Broker, Seed};
 use zaichik_tokio::{BrokerConfig, Client, EmbeddedBroker, Server, ServerError};
 
@@ -23,6 +24,10 @@ impl Store for Failing {
         }
         assert!(!self.panics, "as the test wants");
         Err(StoreError::Failed(Arc::new(io::Error::other("the disk is gone"))))
+    }
+
+    fn fetch(&mut self, fetch: &Fetch) -> Result<Bytes, StoreError> {
+        Err(StoreError::Failed(Arc::new(io::Error::other(format!("{fetch:?} is not expected")))))
     }
 
     fn tend(&mut self) -> Result<(), StoreError> {

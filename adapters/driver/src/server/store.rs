@@ -3,8 +3,9 @@
 use std::error::Error;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use thiserror::Error;
-use zaichik_engine::store::Commit;
+use zaichik_engine::store::{Commit, Fetch};
 
 /// Keeps the rows of a broker. Its calls may block: they run on a thread of their own.
 pub trait Store: Send + 'static {
@@ -13,6 +14,13 @@ pub trait Store: Send + 'static {
     /// # Errors
     /// [`StoreError::Full`] if nothing of it is stored and it can be repeated; any other ends the broker.
     fn commit(&mut self, commit: &Commit) -> Result<(), StoreError>;
+
+    /// Reads records back that are only in the store (rule B8): those of the rows that begin in the range, one after the
+    /// other.
+    ///
+    /// # Errors
+    /// Any of them ends the broker.
+    fn fetch(&mut self, fetch: &Fetch) -> Result<Bytes, StoreError>;
 
     /// Does what need not be done while a commit waits. Called after each commit, and now and then if there is none.
     ///

@@ -19,6 +19,9 @@ const RETRY: Duration = Duration::from_millis(500);
 /// How long the store is left alone at most.
 const TEND_EVERY: Duration = Duration::from_secs(1);
 
+/// Chunks of records, of 64 KiB each, that are read back before the next commit.
+const FETCHES_PER_STEP: usize = 8;
+
 /// Starts the thread.
 pub(super) fn start(shared: &Arc<Shared>, store: Box<dyn Store>) -> io::Result<()> {
     let mut keeper = Storekeeper::new(shared, store);
@@ -88,6 +91,7 @@ impl Storekeeper {
     }
 
     fn try_step(&mut self) -> Result<Step, Ended> {
+        self.fetch()?;
         if let Some(commit) = self.refused.take() {
             return self.commit(commit, true);
         }
@@ -101,6 +105,18 @@ impl Storekeeper {
             None if due.is_over => self.store.close().map(|()| Step::Over).map_err(Ended::Store),
             None => Ok(Step::Wait(due.wait.min(TEND_EVERY))),
         }
+    }
+
+    /// Reads back what the broker needs, whether or not there is space for commits.
+    fn fetch(&mut self) -> Result<(), Ended> {
+        for _ in 0..FETCHES_PER_STEP {
+            let Some(fetch) = self.shared.poll_fetch()? else { break };
+            let records = self.store.fetch(&fetch).map_err(Ended::Store)?;
+            if let Err(error) = self.shared.fetched(fetch, records)? {
+                return Err(Ended::Store(StoreError::Failed(Arc::new(error))));
+            }
+        }
+        Ok(())
     }
 
     /// Stores a commit, now or when there is space for it.

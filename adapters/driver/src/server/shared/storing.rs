@@ -3,8 +3,9 @@
 use std::task::Waker;
 use std::time::Duration;
 
+use bytes::Bytes;
 use zaichik_engine::Turn;
-use zaichik_engine::store::{Commit, Ticket};
+use zaichik_engine::store::{Commit, Fetch, FetchError, Ticket};
 
 use super::{Poisoned, Shared};
 use crate::server::store::StoreError;
@@ -46,6 +47,20 @@ impl Shared {
             let wait = state.broker.next_commit().map_or(Duration::MAX, |at| at.since(now));
             StoreDue { commit, wait, is_over: state.is_over }
         })
+    }
+
+    /// What the store is to read back.
+    pub(in crate::server) fn poll_fetch(&self) -> Result<Option<Fetch>, Poisoned> {
+        self.locked(|state, _| state.broker.poll_fetch())
+    }
+
+    /// The store has read records back; the error says that they are others.
+    pub(in crate::server) fn fetched(
+        &self,
+        fetch: Fetch,
+        records: Bytes,
+    ) -> Result<Result<(), FetchError>, Poisoned> {
+        self.locked(|state, now| state.broker.fetched(now, fetch, records, &mut state.effects))
     }
 
     /// A commit is durable.

@@ -4,7 +4,8 @@ use std::error::Error;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Mutex, MutexGuard};
 
-use zaichik_engine::store::Row;
+use bytes::Bytes;
+use zaichik_engine::store::{Fetch, Row};
 use zaichik_engine::{Broker, BrokerConfig, Seed};
 use zaichik_proto::AckLevel;
 use zaichik_testkit::{Rows, record};
@@ -66,6 +67,10 @@ impl Store for InMemory {
         state.rows.apply(commit);
         state.commits = state.commits.saturating_add(1);
         Ok(())
+    }
+
+    fn fetch(&mut self, fetch: &Fetch) -> Result<Bytes, StoreError> {
+        Ok(self.state().rows.fetch(fetch))
     }
 
     fn tend(&mut self) -> Result<(), StoreError> {
