@@ -111,6 +111,7 @@ macro_rules! command_tests {
         );
         $crate::command_tests!($command, storage;
             b1_a_killed_broker_loses_nothing_that_it_acknowledged
+            b8_records_beyond_the_memory_are_read_back
             the_start_lines_say_what_was_recovered
             a_directory_in_use_is_code_75
             a_directory_of_another_program_or_version_is_code_9

@@ -94,6 +94,37 @@ pub fn b1_a_killed_broker_loses_nothing_that_it_acknowledged(path: &str) {
     });
 }
 
+/// A broker with 16 MiB of memory has 40 MiB of records, before and after it is killed.
+pub fn b8_records_beyond_the_memory_are_read_back(path: &str) {
+    const MESSAGES: u64 = 640;
+    let directory = Directory::new();
+    let data = directory.path().join("data");
+    let run = |port| Broker::run(stored(path, port, &data).args(["--memory", "16MiB"]));
+    let body = |number: u64| format!("{number:08}").repeat(8_192);
+    let mut broker = run(0);
+    let (port, address) = (broker.port, broker.address());
+    script::block_on(async {
+        let client = Client::connect(&address).await.expect("the broker listens");
+        client.create_topic("t", TopicOptions::new().retain_forever()).await.expect("created");
+        for number in 0..MESSAGES {
+            client.publish("t", body(number)).await.expect("there is always memory for more");
+        }
+        for _ in 0..2 {
+            let mut messages = client.subscribe("t").from(Start::Earliest).await.expect("subscribed");
+            for number in 0..MESSAGES {
+                let message = next_message(&mut messages).await;
+                assert_eq!((message.offset, &message.body[..]), (number, body(number).as_bytes()));
+                message.commit().await.expect("committed");
+            }
+            messages.unsubscribe().await.expect("unsubscribed");
+            broker.signal("KILL");
+            let (code, log) = tokio::task::spawn_blocking(|| broker.end()).await.expect("no panic");
+            assert_eq!(code, None, "{log}");
+            broker = run(port);
+        }
+    });
+}
+
 /// What a durable subscription receives and commits; nothing comes again that was committed.
 async fn consume(address: String, is_over: Arc<AtomicBool>) -> BTreeMap<u64, String> {
     let client = Client::connect(&address).await.expect("the broker listens");
