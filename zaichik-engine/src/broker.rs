@@ -8,6 +8,7 @@
 mod answer_lists;
 mod batching;
 mod changes;
+mod cold;
 mod counters;
 mod dead_letters;
 mod deadlines;

@@ -13,6 +13,7 @@ mod pauses;
 mod serve;
 mod silence;
 mod stopping;
+mod store;
 mod storing;
 
 use std::cmp::Reverse;
@@ -25,7 +26,7 @@ pub use self::counts::Counts;
 use self::link::Link;
 use self::pauses::Pauses;
 use self::silence::Silence;
-use self::storing::Storing;
+use self::store::Storing;
 use super::SECOND;
 use super::app::{App, at};
 use super::check::{Broken, Checker, Verdict};

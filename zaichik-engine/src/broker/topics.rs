@@ -145,11 +145,11 @@ impl Topics {
     }
 
     /// The topic with this number.
-    pub(super) fn get(&self, id: TopicId) -> Option<&Topic> {
+    pub(super) fn with_number(&self, id: TopicId) -> Option<&Topic> {
         self.entries.get(id.0)
     }
 
-    pub(super) fn get_mut(&mut self, id: TopicId) -> Option<&mut Topic> {
+    pub(super) fn with_number_mut(&mut self, id: TopicId) -> Option<&mut Topic> {
         self.entries.get_mut(id.0)
     }
 

@@ -32,8 +32,7 @@ use std::collections::VecDeque;
 use bytes::BytesMut;
 use zaichik_proto::{RECORD_TIMESTAMP_AT, RecordHead};
 
-use self::chunk::{Chunk, RecordState, Span, own_death};
-use self::cold::Cold;
+use self::chunk::{Chunk, Cold, RecordState, Span, own_death};
 pub(crate) use self::cold::{Eviction, Mismatch};
 
 use self::compaction::Compaction;

@@ -15,12 +15,12 @@ fn world() -> World {
 }
 
 /// Bodies that fill several chunks: of 8 KiB each.
-fn body(number: usize) -> String {
+fn body(number: u64) -> String {
     format!("{number:08}").repeat(1_024)
 }
 
 /// Publishes that many records to "t", of which most leave memory.
-fn fill(world: &mut World, count: usize) {
+fn fill(world: &mut World, count: u64) {
     let writer = world.connect();
     for number in 0..count {
         world.ask(&writer, writer.publish("t", &body(number)));
@@ -48,7 +48,7 @@ fn read(world: &mut World, count: usize) -> Vec<u64> {
     while fetch(world) > 0 {}
     let received = reader.records();
     for one in received.iter().take(count) {
-        assert_eq!(one.body, body(one.offset as usize).as_bytes());
+        assert_eq!(one.body, body(one.offset).as_bytes());
     }
     received.iter().map(|one| one.offset).collect()
 }

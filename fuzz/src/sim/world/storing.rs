@@ -1,25 +1,20 @@
-//! The broker's store, and the end of a broker that is restored from it (chapter B).
+//! A broker with a store: its commits, what it reads back, and its end, after which another one is restored (chapter B).
 //!
 //! The store finishes a commit after a time. A broker that ends leaves what is durable, and of the commit under way all or
 //! nothing. The checker then continues from what it knew when that commit was made.
 
-use std::collections::VecDeque;
-
-use zaichik_engine::store::{Commit, Fetch};
 use zaichik_engine::{Broker, Restore};
 use zaichik_store_journal::StoreError;
-use zaichik_testkit::Rows;
 
-use super::journal::{Encoded, SimulatedJournal};
+use super::store::{InFlight, Storing};
 use super::{Actor, World};
 use crate::restored::same_rows;
 use crate::sim::app::at;
-use crate::sim::check::{Broken, Checker, Committed, Verdict};
-use crate::sim::plan::Storage;
+use crate::sim::check::{Broken, Verdict};
 use crate::sim::planted::Saboteur;
-use crate::sim::random::{Concern, Rng};
 use crate::sim::trace::{self, Event};
 use crate::sim::{MILLI, SECOND};
+use zaichik_engine::store::Commit;
 
 /// Of the commits of a broker with much state, one in that many is compared with it.
 const COMPARED: u64 = 16;
@@ -29,85 +24,6 @@ const RETRY: u64 = 500 * MILLI;
 
 /// Rows of a broker with much state.
 const MUCH: usize = 200;
-
-/// The store.
-pub(super) struct Storing {
-    rng: Rng,
-    /// The rows once every commit that was made is durable.
-    made: Rows,
-    durable: Rows,
-    /// Keeps the durable rows as well, if there is one.
-    journal: Option<SimulatedJournal>,
-    /// What the checker knew when the last durable commit was made.
-    state: Box<Committed>,
-    in_flight: Option<InFlight>,
-    /// What is being read back, and when it arrives; in this order.
-    fetches: VecDeque<(u64, Fetch)>,
-    /// Set when the store has failed: events before the broker ends.
-    ends_after: Option<u64>,
-    commits: u64,
-}
-
-/// A commit under way.
-struct InFlight {
-    commit: Commit,
-    done_at: u64,
-    /// Whether the store has tried it, and failed.
-    is_tried: bool,
-    /// What the checker knew when it was made.
-    state: Box<Committed>,
-}
-
-impl Storing {
-    pub(super) fn new(seed: u64, plan: &Storage, checker: &Checker) -> Self {
-        Self {
-            rng: Rng::new(seed, Concern::Store, 0),
-            made: Rows::default(),
-            durable: Rows::default(),
-            journal: plan.is_journal.then(|| SimulatedJournal::new(seed)),
-            state: Box::new(checker.committed()),
-            in_flight: None,
-            fetches: VecDeque::new(),
-            ends_after: None,
-            commits: 0,
-        }
-    }
-}
-
-impl Storing {
-    /// The broker ends: of the commit under way all is durable, or nothing.
-    fn end(&mut self) -> Verdict {
-        let in_flight = self.in_flight.take();
-        let Some(journal) = &mut self.journal else {
-            if let Some(InFlight { commit, state, .. }) = in_flight
-                && self.rng.once_in(2)
-            {
-                self.durable.apply(&commit);
-                self.state = state;
-            }
-            return Ok(());
-        };
-        let under_way = in_flight.as_ref().filter(|commit| !commit.is_tried).map(|one| &one.commit);
-        let rows = journal.end(&mut self.rng, under_way);
-        let rows = rows.map_err(|text| Broken { rule: "B6", text: format!("the journal: {text}") })?;
-        if is_same(&self.durable, &rows) {
-            return Ok(());
-        }
-        if let Some(InFlight { commit, state, .. }) = in_flight {
-            self.durable.apply(&commit);
-            self.state = state;
-        }
-        if is_same(&self.durable, &rows) {
-            return Ok(());
-        }
-        let text = format!("the journal has {} rows, which are those of no commit", rows.len());
-        Broken::because("B6", text)
-    }
-}
-
-fn is_same(rows: &Rows, read: &Encoded) -> bool {
-    rows.len() == read.len() && rows.encoded().zip(read).all(|(row, read)| row.0 == read.0 && row.1 == read.1)
-}
 
 impl World {
     /// The store finishes its commit if it is time, and takes the next one; and it reads records back.

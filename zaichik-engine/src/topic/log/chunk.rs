@@ -3,7 +3,6 @@
 use bytes::Bytes;
 use zaichik_proto::{DeliveryHead, Limits, RecordHead, Timestamp};
 
-use super::cold::Cold;
 use super::losses::{Extent, Losses};
 use crate::topic::position::Position;
 
@@ -46,6 +45,14 @@ pub(super) struct Chunk {
     pub(super) cold: Option<Cold>,
     /// It was read back, and stays in memory until this time if nobody reads it to its end before.
     pub(super) hot_until: u64,
+}
+
+/// What is known of a cold chunk besides its span.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Cold {
+    /// Bytes of its records.
+    pub(super) len: usize,
+    pub(super) first_timestamp: u64,
 }
 
 /// A chunk, or the tail.

@@ -8,20 +8,12 @@ use bytes::Bytes;
 use zaichik_proto::RecordHead;
 
 use super::Log;
-use super::chunk::{Chunk, count_records};
+use super::chunk::{Chunk, Cold, count_records};
 use crate::topic::retired::Retired;
 
 /// For how long a chunk stays in memory that was read back and not read to its end, in microseconds: who asked for it needs
 /// a moment, and reads it in parts.
 const HOT_MICROS: u64 = 1_000_000;
-
-/// What is known of a cold chunk besides its span.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Cold {
-    /// Bytes of its records.
-    pub(super) len: usize,
-    pub(super) first_timestamp: u64,
-}
 
 /// The outcome of an attempt to make a chunk cold.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
