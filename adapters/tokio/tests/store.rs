@@ -7,7 +7,7 @@ use std::time::Duration;
 use zaichik_driver::{Store, StoreError};
 use zaichik_engine::store::Commit;
 use zaichik_engine::{Broker, Seed};
-use zaichik_tokio::{BrokerConfig, EmbeddedBroker};
+use zaichik_tokio::{BrokerConfig, EmbeddedBroker, ServerError};
 
 /// What a store was asked for, in order.
 #[derive(Debug, Default)]
@@ -50,16 +50,16 @@ impl Store for Lazy {
     }
 }
 
-fn start(every: Duration) -> (EmbeddedBroker, Arc<Asked>) {
+fn start(every: Duration) -> Result<(EmbeddedBroker, Arc<Asked>), ServerError> {
     let asked = Arc::new(Asked::default());
-    let broker = Broker::new(BrokerConfig::default(), Seed::new(1, 2)).expect("valid");
+    let broker = Broker::new(BrokerConfig::default(), Seed::new(1, 2))?;
     let store = Box::new(Lazy { every, asked: Arc::clone(&asked) });
-    (EmbeddedBroker::start_with(broker, store).expect("a thread"), asked)
+    Ok((EmbeddedBroker::start_with(broker, store)?, asked))
 }
 
 #[tokio::test]
 async fn b7_only_a_durable_publish_makes_the_store_sync_early() {
-    let (broker, asked) = start(Duration::from_secs(3_600));
+    let (broker, asked) = start(Duration::from_hours(1)).expect("a thread");
     let client = broker.client();
     for _ in 0..10 {
         client.publish("t", "x").await.expect("published");
@@ -76,7 +76,7 @@ async fn b7_only_a_durable_publish_makes_the_store_sync_early() {
 
 #[tokio::test]
 async fn b7_the_store_syncs_when_the_interval_has_passed() {
-    let (broker, asked) = start(Duration::from_millis(1));
+    let (broker, asked) = start(Duration::from_millis(1)).expect("a thread");
     let client = broker.client();
     client.publish("t", "x").await.expect("published");
     while asked.synced.load(Ordering::SeqCst) == 0 {
