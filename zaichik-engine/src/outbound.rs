@@ -14,7 +14,7 @@ use bytes::{Buf, Bytes, BytesMut};
 
 use self::gate::Gate;
 use self::lane::Lane;
-use crate::store::Ticket;
+use crate::store::{Awaited, Progress};
 
 /// Bodies up to this many bytes are copied next to their header: an `IoSlice` costs more than the copy.
 const INLINE_MAX: usize = 512;
@@ -138,19 +138,19 @@ impl Outbound {
 
     /// What was put into the lanes since the last call waits for a commit, or for none except those that what precedes it
     /// waits for. Returns the newest commit that something waits for.
-    pub(crate) fn hold(&mut self, ticket: Option<Ticket>) -> Option<Ticket> {
+    pub(crate) fn hold(&mut self, awaited: Option<Awaited>) -> Option<Awaited> {
         let (control, stream) = (self.control.len(), self.stream.len());
         let gate = self.gate.as_mut()?;
-        gate.hold(ticket, control, stream);
+        gate.hold(awaited, control, stream);
         let awaited = gate.awaited();
         self.charge();
         awaited
     }
 
-    /// The commits up to this one are durable: what waited for them may leave.
-    pub(crate) fn release(&mut self, durable: Ticket) {
+    /// The store is that far: what waited for this may leave.
+    pub(crate) fn release(&mut self, progress: Progress) {
         if let Some(gate) = &mut self.gate {
-            gate.release(durable);
+            gate.release(progress);
         }
     }
 

@@ -30,7 +30,7 @@ use crate::id::SessionId;
 use crate::outbound::Outbound;
 use crate::planted::{Defect, is_planted};
 use crate::session_config::SessionConfig;
-use crate::store::Ticket;
+use crate::store::Awaited;
 
 /// Bytes that a connection may send before its handshake is done.
 const HANDSHAKE_ROOM: usize = MAGIC.len() + HEADER_LEN + Limits::MAX_HANDSHAKE_FRAME as usize;
@@ -102,6 +102,8 @@ pub struct Session {
     throttled: bool,
     /// It has published, so it waits when memory is short. A session that has not may be a reconnecting consumer.
     publishes: bool,
+    /// A request of this exchange asked for an answer when it is durable.
+    awaits_sync: bool,
     /// When a stopping broker closes it, once the peer has received a Goodbye.
     stops_at: Option<Timestamp>,
 }
@@ -169,8 +171,8 @@ impl Session {
         let start = broker.begin_exchange(self.id);
         (self.allowance, self.is_scarce) = (start.allowance, start.is_scarce);
         (self.lacks, self.wants) = (0, 0);
-        if let Some(durable) = start.durable {
-            self.outbound.release(durable);
+        if let Some(stored) = start.stored {
+            self.outbound.release(stored);
         }
         if let Some(reason) = start.close {
             // Its Fatal was not sent before, unless it is over already.
@@ -192,7 +194,8 @@ impl Session {
         if broker.is_storing() {
             // What no answer tells of may wait.
             broker.notice_changes(effects);
-            self.hold(broker.awaited(), broker, effects);
+            let awaits_sync = core::mem::take(&mut self.awaits_sync);
+            self.hold(broker.awaited(awaits_sync), broker, effects);
         }
         let mut stopping = Turn::Done;
         if let Some(stops_at) = start.stops_at {
@@ -213,7 +216,7 @@ impl Session {
             }
         }
         if broker.is_storing() {
-            let awaited = broker.awaited().filter(|_| !is_planted(Defect::UnheldRecords));
+            let awaited = broker.awaited(false).filter(|_| !is_planted(Defect::UnheldRecords));
             self.hold(awaited, broker, effects);
         }
         self.timers.observe(now, &self.outbound);
@@ -356,8 +359,8 @@ impl Session {
     }
 
     /// What was put into the output waits for a commit.
-    fn hold(&mut self, ticket: Option<Ticket>, broker: &mut Broker, effects: &mut Effects) {
-        let awaited = self.outbound.hold(ticket);
+    fn hold(&mut self, awaited: Option<Awaited>, broker: &mut Broker, effects: &mut Effects) {
+        let awaited = self.outbound.hold(awaited);
         if awaited.is_some() || broker.is_behind() {
             broker.wait_for_store(self.id, awaited, effects);
         }

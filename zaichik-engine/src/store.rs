@@ -31,12 +31,14 @@
 mod codec;
 mod error;
 mod key;
+mod progress;
 mod row;
 
 use thiserror::Error;
 
 pub use self::error::RowError;
 pub use self::key::Key;
+pub(crate) use self::progress::{Awaited, Progress};
 pub use self::row::{
     Answer, AnswerRow, CursorRow, DeliveredRange, Era, KeysRow, Mark, MarkedRun, MarksRow, MetaRow,
     ProducerRow, RecordsRow, RememberedKey, Row, Run, RunKind, TopicRow,

@@ -24,6 +24,8 @@ pub mod full_disk;
 pub mod hoards;
 #[cfg(unix)]
 pub mod http;
+#[cfg(unix)]
+pub mod interval;
 #[cfg(target_os = "linux")]
 pub mod lifecycle;
 #[cfg(unix)]
@@ -130,6 +132,12 @@ macro_rules! command_tests {
         $crate::command_tests!($command, full_disk;
             a_full_disk_holds_answers_until_there_is_space
             a_stop_with_a_full_disk_ends_with_its_grace_and_code_74
+        );
+        $crate::command_tests!($command, interval;
+            b7_a_killed_broker_that_syncs_at_an_interval_loses_nothing
+            b_26_when_the_machine_ended_clients_hear_of_another_instance
+            b3_a_clock_far_before_the_last_commit_is_refused_unless_it_is_accepted
+            b3_a_clock_a_little_before_the_last_commit_is_used
         );
         $crate::command_tests!($command, work;
             s14_peers_that_make_work_keep_nobody_from_being_served

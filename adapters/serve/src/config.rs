@@ -19,7 +19,7 @@ pub(crate) use environment::Environment;
 pub(crate) use keys::{KEYS, Key};
 pub(crate) use origin::{Mistake, Origin};
 pub(crate) use print::{default_file, default_json, default_value};
-pub(crate) use settings::{LogFormat, Settings};
+pub(crate) use settings::{LogFormat, Settings, StorageSync};
 pub(crate) use topic::DeclaredTopic;
 
 use crate::Options;

@@ -38,7 +38,8 @@ pub(crate) fn of(error: &RunError) -> u8 {
         RunError::Directory(error) => of_directory(error),
         RunError::Rows(RowError::Key { .. } | RowError::Format { .. }) => FOREIGN,
         RunError::Rows(_) => DAMAGED,
-        RunError::Server(_) => OTHER,
+        // The next start may find a better clock.
+        RunError::Server(_) | RunError::Clock { .. } => OTHER,
     }
 }
 

@@ -27,6 +27,10 @@ pub struct Options {
     /// Allow other machines to connect without a token, or to read the HTTP pages, which never ask for one.
     #[arg(long)]
     pub(crate) insecure: bool,
+    /// Start although the clock of this machine is more than an hour before the last commit in the storage directory;
+    /// the broker's time then stands still until the clock has caught up.
+    #[arg(long)]
+    pub(crate) accept_clock: bool,
     /// When ready, write one line of JSON (addresses, http, pid, version) to this file descriptor and close it.
     #[arg(long, value_name = "N")]
     pub(crate) ready_fd: Option<u32>,
@@ -93,6 +97,7 @@ fn value_name(path: &str) -> &'static str {
         LISTEN | "http" => "ADDR",
         "token_file" => "PATH",
         "storage.dir" => "DIR",
+        "storage.sync" => "WHEN",
         "log_format" => "FORMAT",
         "drain" | "busy_poll" => "DURATION",
         _ if path.ends_with("_size")

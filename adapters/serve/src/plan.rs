@@ -14,6 +14,8 @@ pub(crate) struct Plan {
     pub(crate) token: Option<Token>,
     /// Whether other machines can connect without a token.
     pub(crate) is_open: bool,
+    /// Whether a clock far before the last commit is accepted.
+    pub(crate) accepts_clock: bool,
 }
 
 impl Plan {
@@ -46,7 +48,8 @@ impl Plan {
                 config.origin("http")
             ))]);
         }
-        let plan = Self { is_open: !open.is_empty(), token, config };
+        let accepts_clock = options.accept_clock;
+        let plan = Self { is_open: !open.is_empty(), token, config, accepts_clock };
         plan.broker().check().map_err(|error| vec![Mistake(error.to_string())])?;
         topics::check(plan.broker(), &plan.config.topics).map_err(|mistake| vec![mistake])?;
         Ok(plan)

@@ -12,7 +12,8 @@ use crate::http::{BuildInfo, Http};
 use crate::plan::Plan;
 use crate::ready::ReadyDescriptor;
 use crate::run_error::RunError;
-use crate::{Options, Signal, descriptors, exit_code, log, signals, storage, topics, usage};
+use crate::storage::Storage;
+use crate::{Options, Signal, descriptors, exit_code, log, signals, topics, usage};
 
 /// The commit that the command was built from, if the build sets it.
 const COMMIT: Option<&str> = option_env!("GIT_COMMIT");
@@ -100,7 +101,12 @@ impl Process {
             self.log_start(&start);
             http.iter().for_each(Http::announce);
             tracing::info!("storage: reading {}", dir.display());
-            let recovery = storage::recover::<R>(dir, config, self.clock);
+            let storage = Storage {
+                dir: dir.clone(),
+                sync: settings.storage_sync,
+                accepts_clock: self.plan.accepts_clock,
+            };
+            let recovery = storage.recover::<R>(config, self.clock);
             let recovery = serve_during(http.as_mut(), recovery);
             let Some(recovered) = signals::unless_interrupted(signals.as_mut().ok(), recovery).await else {
                 return Ok(());

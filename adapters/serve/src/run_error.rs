@@ -1,7 +1,9 @@
 //! Why a broker process ends with an error, and what to do about it.
 
+use std::fmt;
 use std::io;
 use std::path::Path;
+use std::time::Duration;
 
 use thiserror::Error;
 use zaichik_driver::ServerError;
@@ -24,6 +26,12 @@ pub(crate) enum RunError {
     Directory(#[from] OpenError),
     /// What the directory has is no state of a broker.
     Rows(#[from] RowError),
+    /// The clock is far before the last commit in the directory.
+    #[error("the clock of this machine is {} before the last commit", shown(*behind))]
+    Clock {
+        /// By this time.
+        behind: Duration,
+    },
 }
 
 impl From<JournalError> for RunError {
@@ -77,8 +85,17 @@ impl RunError {
             }
             Self::Directory(error) => format!("storage in {dir}: {error}"),
             Self::Rows(error) => format!("storage in {dir}: {error}"),
+            Self::Clock { .. } => format!(
+                "storage in {dir}: {self}; set the clock, or start with --accept-clock: the broker's time then stands still \
+                 until the clock has caught up"
+            ),
         }
     }
+}
+
+/// A time for people, in whole seconds.
+fn shown(time: Duration) -> impl fmt::Display {
+    humantime::format_duration(Duration::from_secs(time.as_secs()))
 }
 
 /// What to do if the operating system refuses a directory.

@@ -2,9 +2,10 @@
 
 mod meter;
 
-use std::path::Path;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread;
+use std::time::Duration;
 
 use bytes::Bytes;
 use bytesize::ByteSize;
@@ -14,10 +15,14 @@ use zaichik_driver::{
 };
 use zaichik_engine::store::{Commit, Fetch};
 use zaichik_engine::{Broker, Restore, Seed};
-use zaichik_store_journal::{FLOOR_INTERVAL, Files, Journal, Options, StoreError as JournalError};
+use zaichik_store_journal::{Files, Journal, Options, StoreError as JournalError, Syncing};
 
+use crate::config::StorageSync;
 use crate::run_error::RunError;
 pub(crate) use meter::Meter;
+
+/// How long the clock may be before the last commit, unless that is accepted.
+const MAX_BEHIND: Duration = Duration::from_hours(1);
 
 /// A broker as a directory has it, and its store.
 pub(crate) struct Recovered {
@@ -25,24 +30,93 @@ pub(crate) struct Recovered {
     store: JournalStore,
 }
 
-/// Reads a directory, which is created if it is missing, and logs what was found. It may take long, so a thread does it.
-pub(crate) async fn recover<R: Runtime>(
-    dir: &Path,
-    config: BrokerConfig,
-    clock: Clock,
-) -> Result<Recovered, RunError> {
-    let random = || R::random().map_err(ServerError::Random);
-    let (options, seed) = (Options::new(random()?), Seed::new(random()?, random()?));
-    let (done, recovered) = oneshot::channel();
-    let dir = dir.to_owned();
-    let builder = thread::Builder::new().name("zaichik-recovery".to_owned());
-    let thread = builder.spawn(move || {
-        // Nobody waits for it any more if a signal ends the process.
-        drop(done.send(read_back(&dir, config, options, seed, clock)));
-    });
-    drop(thread.map_err(ServerError::Thread)?);
-    // The thread sends a result unless it panics.
-    recovered.await.unwrap_or(Err(RunError::Server(ServerError::Failed)))
+/// Where and how a broker stores its state.
+#[derive(Debug)]
+pub(crate) struct Storage {
+    /// Created if it is missing.
+    pub(crate) dir: PathBuf,
+    pub(crate) sync: StorageSync,
+    /// Whether a clock far before the last commit is accepted.
+    pub(crate) accepts_clock: bool,
+}
+
+impl Storage {
+    /// Reads the directory, and logs what was found. It may take long, so a thread does it.
+    pub(crate) async fn recover<R: Runtime>(
+        self,
+        config: BrokerConfig,
+        clock: Clock,
+    ) -> Result<Recovered, RunError> {
+        let random = || R::random().map_err(ServerError::Random);
+        let (options, seed) = (Options::new(random()?), Seed::new(random()?, random()?));
+        let (done, recovered) = oneshot::channel();
+        let builder = thread::Builder::new().name("zaichik-recovery".to_owned());
+        let thread = builder.spawn(move || {
+            // Nobody waits for it any more if a signal ends the process.
+            drop(done.send(self.read_back(config, options, seed, clock)));
+        });
+        drop(thread.map_err(ServerError::Thread)?);
+        // The thread sends a result unless it panics.
+        recovered.await.unwrap_or(Err(RunError::Server(ServerError::Failed)))
+    }
+
+    fn read_back(
+        &self,
+        config: BrokerConfig,
+        options: Options,
+        seed: Seed,
+        clock: Clock,
+    ) -> Result<Recovered, RunError> {
+        let begun = clock.now();
+        let (syncing, sync_every) = match self.sync {
+            StorageSync::Always => (Syncing::EachCommit, Duration::ZERO),
+            StorageSync::Interval(every) => (Syncing::OnDemand, every),
+        };
+        let mut journal = Journal::open(&self.dir, Options { syncing, ..options })?;
+        let lacks_commits = journal.lacks_commits();
+        let broker = self.restore(&mut journal, (config, seed), clock).inspect_err(|_| {
+            // Nothing was changed, so the next start need not doubt that everything is durable.
+            drop(journal.close(Duration::ZERO));
+        })?;
+        let (info, dir, sync) = (journal.info(), self.dir.display(), self.sync.shown());
+        if info.rows == 0 {
+            tracing::info!("storage: {dir} is new; sync {sync}");
+        } else {
+            tracing::info!(
+                "storage: {dir}: recovered {} topics from {} rows and {} in {} ms; sync {sync}",
+                broker.topic_count(),
+                info.rows,
+                ByteSize(info.live_bytes),
+                clock.now().since(begun).as_millis()
+            );
+        }
+        if lacks_commits {
+            tracing::warn!(
+                "storage: {dir}: another instance, because the machine ended, or a sync failed, before every commit was \
+                 synced: the last ones may be lost; clients report a restart, and producers are forgotten"
+            );
+        }
+        let store = JournalStore { journal, sync_every, clock, begun, meter: Arc::new(Meter::new(info)) };
+        Ok(Recovered { broker, store })
+    }
+
+    /// A broker with the rows of the journal.
+    fn restore(
+        &self,
+        journal: &mut Journal<Files>,
+        (config, seed): (BrokerConfig, Seed),
+        clock: Clock,
+    ) -> Result<Broker, RunError> {
+        let restore = if journal.lacks_commits() { Restore::as_another } else { Restore::new };
+        let mut restore = restore(config, seed).map_err(ServerError::Config)?;
+        journal.rows(|key, value| restore.row(key, value).map_err(RunError::Rows))?;
+        let now = clock.now();
+        let behind = restore.stored_at().map_or(Duration::ZERO, |stored_at| stored_at.since(now));
+        if behind > MAX_BEHIND && !self.accepts_clock {
+            return Err(RunError::Clock { behind });
+        }
+        Ok(restore.finish(now)?)
+    }
 }
 
 impl Recovered {
@@ -53,39 +127,11 @@ impl Recovered {
     }
 }
 
-fn read_back(
-    dir: &Path,
-    config: BrokerConfig,
-    options: Options,
-    seed: Seed,
-    clock: Clock,
-) -> Result<Recovered, RunError> {
-    let begun = clock.now();
-    let mut journal = Journal::open(dir, options)?;
-    let mut restore = Restore::new(config, seed).map_err(ServerError::Config)?;
-    journal.rows(|key, value| restore.row(key, value).map_err(RunError::Rows))?;
-    let broker = restore.finish(clock.now())?;
-    let info = journal.info();
-    if info.rows == 0 {
-        tracing::info!("storage: {} is new", dir.display());
-    } else {
-        tracing::info!(
-            "storage: {}: recovered {} topics from {} rows and {} in {} ms",
-            dir.display(),
-            broker.topic_count(),
-            info.rows,
-            ByteSize(info.live_bytes),
-            clock.now().since(begun).as_millis()
-        );
-    }
-    let store = JournalStore { journal, clock, begun, meter: Arc::new(Meter::new(info)) };
-    Ok(Recovered { broker, store })
-}
-
 /// A journal as the store of a broker.
 #[derive(Debug)]
 struct JournalStore {
     journal: Journal<Files>,
+    sync_every: Duration,
     clock: Clock,
     begun: Timestamp,
     meter: Arc<Meter>,
@@ -112,6 +158,18 @@ impl Store for JournalStore {
         fetched.map_err(store_error)
     }
 
+    fn sync_every(&self) -> Duration {
+        self.sync_every
+    }
+
+    fn sync(&mut self) -> Result<(), StoreError> {
+        let synced = self.journal.sync();
+        if synced.is_err() {
+            self.meter.failed(self.clock.now());
+        }
+        synced.map_err(store_error)
+    }
+
     fn tend(&mut self) -> Result<(), StoreError> {
         let now = self.clock.now();
         let tended = self.journal.tend(now.since(self.begun));
@@ -123,9 +181,7 @@ impl Store for JournalStore {
     }
 
     fn close(&mut self) -> Result<(), StoreError> {
-        // The floor is due, however short ago it was written: a check then finds damage in the last commit, too.
-        let now = self.clock.now().since(self.begun).saturating_add(FLOOR_INTERVAL);
-        self.journal.tend(now).map_err(store_error)
+        self.journal.close(self.clock.now().since(self.begun)).map_err(store_error)
     }
 }
 

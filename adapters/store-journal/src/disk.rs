@@ -12,6 +12,8 @@ pub enum File {
     Floor,
     /// Space that is given back when the disk is full.
     Reserve,
+    /// That not every commit may be synced.
+    Unsynced,
     /// A part of the journal. Numbers begin at 1 and have no gaps.
     Segment(u64),
 }
@@ -24,6 +26,7 @@ impl File {
             "FORMAT" => Some(Self::Identity),
             "FLOOR" => Some(Self::Floor),
             "RESERVE" => Some(Self::Reserve),
+            "UNSYNCED" => Some(Self::Unsynced),
             _ => {
                 let file = Self::Segment(name.strip_prefix("segment-")?.parse().ok()?);
                 Some(file).filter(|file| file.to_string() == name)
@@ -38,6 +41,7 @@ impl fmt::Display for File {
             Self::Identity => f.write_str("FORMAT"),
             Self::Floor => f.write_str("FLOOR"),
             Self::Reserve => f.write_str("RESERVE"),
+            Self::Unsynced => f.write_str("UNSYNCED"),
             Self::Segment(number) => write!(f, "segment-{number:010}"),
         }
     }
@@ -98,6 +102,10 @@ pub trait Disk {
 
     /// Whether nobody else has claimed the directory since it was opened.
     fn is_ours(&mut self) -> bool;
+
+    /// Identifies the start of the machine, if that is known: what was written since then is there, also if it was not
+    /// synced.
+    fn boot(&mut self) -> Option<u128>;
 }
 
 impl<D: Disk> Disk for &mut D {
@@ -116,6 +124,10 @@ impl<D: Disk> Disk for &mut D {
     fn is_ours(&mut self) -> bool {
         (**self).is_ours()
     }
+
+    fn boot(&mut self) -> Option<u128> {
+        (**self).boot()
+    }
 }
 
 #[cfg(test)]
@@ -124,9 +136,8 @@ mod tests {
 
     #[test]
     fn files_are_found_by_their_names() {
-        for file in
-            [File::Identity, File::Floor, File::Reserve, File::Segment(1), File::Segment(12_345_678_901)]
-        {
+        let files = [File::Identity, File::Floor, File::Reserve, File::Unsynced];
+        for file in files.into_iter().chain([1, 12_345_678_901].map(File::Segment)) {
             assert_eq!(File::named(&file.to_string()), Some(file));
         }
         for name in ["segment-1", "segment-", "segment-00000000001", "LOCK", "format", "segment-000000000x"] {

@@ -2,7 +2,7 @@
 
 #![expect(clippy::disallowed_types, reason = "files are what this module is about")]
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, OpenOptions, TryLockError};
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
@@ -14,6 +14,8 @@ use crate::error::{OpenError, failed};
 const MAX_OPEN: usize = 64;
 /// Its holder is the owner of the directory; it contains the holder's process id.
 const LOCK: &str = "LOCK";
+/// What the system draws at random when the machine starts; only Linux has it.
+const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
 
 /// A directory that this process has locked, or only reads.
 #[derive(Debug)]
@@ -23,8 +25,8 @@ pub struct Files {
     lock: Option<fs::File>,
     is_read_only: bool,
     open: BTreeMap<File, fs::File>,
-    /// The file with writes that were not synced; its handle stays open, because the system reports the error of a sync to it.
-    written: Option<File>,
+    /// Files with writes that were not synced; their handles stay open, because the system reports the error of a sync to them.
+    written: BTreeSet<File>,
 }
 
 impl Files {
@@ -93,13 +95,13 @@ impl Files {
     }
 
     fn new(path: &Path, lock: Option<fs::File>, is_read_only: bool) -> Self {
-        Self { path: path.to_owned(), lock, is_read_only, open: BTreeMap::new(), written: None }
+        Self { path: path.to_owned(), lock, is_read_only, open: BTreeMap::new(), written: BTreeSet::new() }
     }
 
     fn file(&mut self, file: File) -> io::Result<&mut fs::File> {
         if self.open.len() >= MAX_OPEN && !self.open.contains_key(&file) {
-            let written = self.written;
-            self.open.retain(|file, _| Some(*file) == written);
+            let written = &self.written;
+            self.open.retain(|file, _| written.contains(file));
         }
         match self.open.entry(file) {
             std::collections::btree_map::Entry::Occupied(entry) => Ok(entry.into_mut()),
@@ -126,16 +128,21 @@ impl Disk for Files {
                 Ok(())
             }
             Effect::Write { file, at, bytes } => {
-                self.written = Some(file);
+                self.written.insert(file);
                 let handle = self.file(file)?;
                 handle.seek(SeekFrom::Start(at))?;
                 handle.write_all(bytes)
             }
             Effect::Truncate { file, len } => self.file(file)?.set_len(len),
-            Effect::Sync(file) => self.file(file)?.sync_data(),
+            Effect::Sync(file) => {
+                self.file(file)?.sync_data()?;
+                self.written.remove(&file);
+                Ok(())
+            }
             Effect::SyncDirectory => sync_directory(&self.path),
             Effect::Remove(file) => {
                 self.open.remove(&file);
+                self.written.remove(&file);
                 fs::remove_file(self.path.join(file.to_string()))
             }
         }
@@ -168,6 +175,11 @@ impl Disk for Files {
 
     fn is_ours(&mut self) -> bool {
         self.lock.as_ref().is_some_and(|lock| !self.is_read_only && is_at(lock, &self.path.join(LOCK)))
+    }
+
+    fn boot(&mut self) -> Option<u128> {
+        let id = fs::read_to_string(BOOT_ID).ok()?;
+        u128::from_str_radix(&id.trim().replace('-', ""), 16).ok()
     }
 }
 

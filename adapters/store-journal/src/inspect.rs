@@ -4,6 +4,7 @@ use crate::disk::Disk;
 use crate::error::{Damage, OpenError, StoreError};
 use crate::floor::read_floor;
 use crate::identity::read_identity;
+use crate::mark::{Ending, read_ending};
 use crate::reader::Reader;
 use crate::recovery::{Missing, Recovered, corrupt, outline, read_segment, recover, segments};
 
@@ -24,6 +25,8 @@ pub struct Report {
     pub sequence: u64,
     /// The highest sequence that is known to have been answered.
     pub floor: u64,
+    /// Whether the next opening finds that the last commits [may be missing](crate::Journal::lacks_commits).
+    pub lacks_commits: bool,
 }
 
 /// Reads every byte of the directory and compares every checksum. Changes nothing.
@@ -54,6 +57,7 @@ pub(crate) fn examine(
         bytes: lengths.values().fold(0, |sum, len| sum.saturating_add(*len)),
         sequence: 0,
         floor,
+        lacks_commits: read_ending(disk)? == Ending::OfMachine,
     };
     if let Some(found) = found {
         report.rows = found.index.len();

@@ -12,20 +12,24 @@ use crate::floor::Floor;
 use crate::frame::{Draft, HEADER, MAX_FRAME, Stamp, TooLong};
 use crate::index::Index;
 use crate::op::Op;
-use crate::options::Options;
+use crate::options::{Options, Syncing};
 use crate::outline::Outline;
 use crate::planted::{Defect, is_planted};
 use crate::reader::Reader;
 use crate::recovery::{corrupt, outline};
 use crate::segment::{FORMAT, SegmentHeader};
 
+mod durability;
 mod opening;
 mod reserve;
 mod rows;
 
+use durability::Durability;
+
 /// An open journal.
 ///
-/// It belongs to one thread: [`commit`](Self::commit) returns when the commit is durable. Memory: 60 to 80 bytes a row,
+/// It belongs to one thread: [`commit`](Self::commit) returns when the commit is durable, or, if commits are synced
+/// [on demand](crate::Syncing::OnDemand), when it survives the end of the process. Memory: 60 to 80 bytes a row,
 /// the length of each key above 13 bytes, the outline of the segment that is being written (a seventh of it with rows of
 /// 200 bytes in commits of their own), and twice the longest commit.
 #[derive(Debug)]
@@ -41,11 +45,12 @@ pub struct Journal<D = Files> {
     is_sealed: bool,
     /// The last commit's.
     stamp: Stamp,
+    durability: Durability,
     draft: Draft,
     floor: Floor,
     lengths: BTreeMap<u64, u64>,
-    /// Segments that are not needed any more.
-    obsolete: Vec<u64>,
+    /// Segments that are not needed any more once the commit with this sequence is durable.
+    obsolete: Vec<(u64, u64)>,
     reserve: reserve::Reserve,
     /// The bytes of all commits since the directory was opened.
     written: u64,
@@ -76,7 +81,8 @@ pub struct Info {
 }
 
 impl<D: Disk> Journal<D> {
-    /// Makes these operations durable, all or none. Takes as long as the disk.
+    /// Makes these operations durable, all or none. Takes as long as the disk, unless commits are synced
+    /// [on demand](crate::Syncing::OnDemand).
     ///
     /// With them it moves up to twice the bytes that earlier commits brought (see [`MOVED_PER_BROUGHT`](crate::MOVED_PER_BROUGHT)).
     ///
@@ -97,14 +103,25 @@ impl<D: Disk> Journal<D> {
         })
     }
 
-    /// Makes what `fill` drafts durable.
+    /// Commits what `fill` drafts.
     fn transact(&mut self, fill: impl FnOnce(&mut Draft) -> Result<(), TooLong>) -> Result<(), StoreError> {
+        self.write(fill)?;
+        self.make_up()
+    }
+
+    fn check(&self) -> Result<(), StoreError> {
         if self.is_failed {
             let error = io::Error::other(
                 "the storage directory failed before; start again to read back what is durable",
             );
             return Err(StoreError::Failed(error));
         }
+        Ok(())
+    }
+
+    /// Writes what `fill` drafts, and makes it durable if each commit is.
+    fn write(&mut self, fill: impl FnOnce(&mut Draft) -> Result<(), TooLong>) -> Result<(), StoreError> {
+        self.check()?;
         if !self.disk.is_ours() {
             return Err(StoreError::Fenced);
         }
@@ -123,7 +140,7 @@ impl<D: Disk> Journal<D> {
         self.cleaning.moved(moves, brought);
         self.index.forget_below(oldest);
         while let Some(first) = self.lengths.first_entry().filter(|first| *first.key() < oldest) {
-            self.obsolete.push(first.remove_entry().0);
+            self.obsolete.push((first.remove_entry().0, stamp.sequence));
         }
         Ok(())
     }
@@ -141,7 +158,7 @@ impl<D: Disk> Journal<D> {
         Ok(moves)
     }
 
-    /// Writes what is drafted, and applies it once it is durable.
+    /// Writes what is drafted, and applies it once it is as durable as it has to be.
     fn append(&mut self, stamp: Stamp) -> Result<(), StoreError> {
         if self.draft.frame_bytes() > MAX_FRAME {
             return Err(StoreError::TooLong);
@@ -160,11 +177,17 @@ impl<D: Disk> Journal<D> {
                 self.disk.run(Effect::Remove(File::Segment(number))).map_err(StoreError::Failed)?;
             }
         }
-        self.sync(file)?;
+        // So only frames behind the first one of the last segment can be torn.
+        let is_synced = is_new || self.options.syncing == Syncing::EachCommit;
+        if is_synced {
+            self.sync_file(file)?;
+        }
         if is_new && !is_planted(Defect::CreationNotSynced) {
             self.run("sync", "the storage directory", Effect::SyncDirectory)?;
         }
-        // Durable from here on.
+        if is_synced {
+            self.durability.synced = stamp.sequence;
+        }
         if let Some(started) = started {
             self.active = started;
             self.is_sealed = false;
@@ -183,6 +206,9 @@ impl<D: Disk> Journal<D> {
 
     /// Ends the segment that is being written, and creates the next one.
     fn start_segment(&mut self, first: u64) -> Result<Outline, StoreError> {
+        if !is_planted(Defect::SegmentNotSynced) {
+            self.sync()?;
+        }
         let number = self.active.segment();
         if !self.is_sealed && self.active.is_worth_it() {
             let file = File::Segment(number);
@@ -201,7 +227,7 @@ impl<D: Disk> Journal<D> {
         Ok(Outline::new(self.store, next))
     }
 
-    fn sync(&mut self, file: File) -> Result<(), StoreError> {
+    fn sync_file(&mut self, file: File) -> Result<(), StoreError> {
         let mut synced = self.disk.run(Effect::Sync(file));
         if synced.is_err() && is_planted(Defect::SyncErrorForgotten) {
             synced = self.disk.run(Effect::Sync(file));
@@ -209,6 +235,7 @@ impl<D: Disk> Journal<D> {
         // No space now would mean that earlier writes are lost, as after any other error.
         synced.map_err(|error| {
             self.is_failed = true;
+            self.doubt_mark();
             failed("sync", file, &error)
         })
     }
@@ -220,7 +247,7 @@ impl<D: Disk> Journal<D> {
         effect: Effect<'_>,
     ) -> Result<(), StoreError> {
         if let Effect::Sync(file) = effect {
-            return self.sync(file);
+            return self.sync_file(file);
         }
         let done = self.disk.run(effect);
         self.checked(doing, what, done)
@@ -254,7 +281,9 @@ impl<D: Disk> Journal<D> {
         if self.is_failed {
             return Ok(());
         }
-        if let Some((at, slot)) = self.floor.raise(self.store, self.stamp.sequence, now) {
+        let durable =
+            if is_planted(Defect::FloorTooHigh) { self.stamp.sequence } else { self.durability.synced };
+        if let Some((at, slot)) = self.floor.raise(self.store, durable, now) {
             let file = File::Floor;
             match self.run("write", file, Effect::Write { file, at, bytes: &slot }) {
                 // The floor stays lower than it could be.
@@ -276,9 +305,14 @@ impl<D: Disk> Journal<D> {
         self.restore_reserve(now)
     }
 
-    /// Removes a segment that is not needed any more.
+    /// Removes a segment that is not needed any more, even if the machine ends.
     fn remove_obsolete(&mut self) -> Result<bool, StoreError> {
-        let Some(number) = self.obsolete.pop() else { return Ok(false) };
+        let is_durable =
+            |since: u64| since <= self.durability.synced || is_planted(Defect::RemovedBeforeSync);
+        let Some(place) = self.obsolete.iter().rposition(|(_, since)| is_durable(*since)) else {
+            return Ok(false);
+        };
+        let (number, _) = self.obsolete.swap_remove(place);
         let file = File::Segment(number);
         match self.disk.run(Effect::Remove(file)) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => {

@@ -31,6 +31,10 @@
 //! # }
 //! ```
 //!
+//! Commits may also be synced [on demand](Syncing::OnDemand). Then what is read back after the machine has ended are the
+//! first of them, at least those that were synced, and the journal [says](Journal::lacks_commits) that others may be
+//! missing. As long as only the process ends, all are there.
+//!
 //! Without a broker, [`check`] compares every checksum of a directory, [`salvage()`] shows what can be read of a damaged one, and
 //! [`repair()`] gives up what is behind the damage; on a [`Trial`] it shows what that is.
 //!
@@ -47,6 +51,7 @@ mod identity;
 mod index;
 mod inspect;
 mod journal;
+mod mark;
 mod op;
 mod options;
 mod outline;
@@ -77,7 +82,7 @@ pub use floor::FLOOR_INTERVAL;
 pub use inspect::{Report, check};
 pub use journal::{Info, Journal};
 pub use op::Op;
-pub use options::Options;
+pub use options::{Options, Syncing};
 #[cfg(feature = "planted")]
 pub use planted::{Defect, plant};
 pub use repair::{Repair, repair};

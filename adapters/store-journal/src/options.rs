@@ -13,12 +13,23 @@ pub struct Options {
     pub segment_bytes: u64,
     /// The space in bytes that is kept for a full disk; 0 keeps none. Default: 64 MiB.
     pub reserve_bytes: u64,
+    /// When commits are synced. Default: each.
+    pub syncing: Syncing,
+}
+
+/// When commits are synced: become durable although the machine ends, and not only the process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Syncing {
+    /// Before [`commit`](crate::Journal::commit) returns.
+    EachCommit,
+    /// When [`sync`](crate::Journal::sync) is called, and with the first commit of each segment.
+    OnDemand,
 }
 
 impl Options {
     /// The defaults, for a store with this id if it is created.
     #[must_use]
     pub const fn new(store: u128) -> Self {
-        Self { store, segment_bytes: 64 << 20, reserve_bytes: 64 << 20 }
+        Self { store, segment_bytes: 64 << 20, reserve_bytes: 64 << 20, syncing: Syncing::EachCommit }
     }
 }

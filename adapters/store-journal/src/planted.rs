@@ -21,6 +21,14 @@ pub enum Defect {
     ToldBeforeDurable,
     /// The end of the journal is not compared with what was answered.
     FloorIgnored,
+    /// The floor is raised to commits that are not synced.
+    FloorTooHigh,
+    /// A segment is followed by another before it is synced.
+    SegmentNotSynced,
+    /// A segment is removed before the frame that makes it superfluous is synced.
+    RemovedBeforeSync,
+    /// After a loss of power, the journal does not say that commits may be missing.
+    LossNotTold,
 }
 
 #[cfg(feature = "planted")]
@@ -34,6 +42,10 @@ impl Defect {
         Self::SyncErrorForgotten,
         Self::ToldBeforeDurable,
         Self::FloorIgnored,
+        Self::FloorTooHigh,
+        Self::SegmentNotSynced,
+        Self::RemovedBeforeSync,
+        Self::LossNotTold,
     ];
 }
 

@@ -6,6 +6,7 @@ use crate::disk::{Disk, File};
 use crate::error::{Damage, StoreError, failed};
 use crate::frame::{HEADER, Header, Stamp};
 use crate::index::Index;
+use crate::mark::{Ending, read_ending};
 use crate::outline::{Outline, TRAILER, Trailer};
 use crate::scan::{Scan, scan};
 use crate::segment::{FORMAT, SEGMENT_HEADER, SegmentHeader};
@@ -20,6 +21,8 @@ pub(crate) struct Recovered {
     pub(crate) stamp: Stamp,
     /// Whether a segment without frames follows: its creation was interrupted.
     pub(crate) is_followed: bool,
+    /// Whether frames follow in the last segment that the loss of power left behind a torn one: they are to be cut off.
+    pub(crate) is_torn: bool,
     /// Segments that are not needed any more, but were not removed yet.
     pub(crate) obsolete: Vec<u64>,
     /// The lengths of the segments that are needed.
@@ -42,11 +45,15 @@ pub(crate) fn recover(
     missing: Missing,
 ) -> Result<Option<Recovered>, StoreError> {
     let mut lengths = segments(disk)?;
+    // Only what was not synced can be torn although others follow, and whether it was is what the floor says.
+    let may_be_torn = read_ending(disk)? == Ending::OfMachine;
     let tail = match lengths.last_key_value() {
-        Some((&last, &len)) => find_tail(disk, store, last, len, &lengths)?.map(|tail| (last, tail)),
+        Some((&last, &len)) => {
+            find_tail(disk, store, last, len, &lengths, may_be_torn)?.map(|tail| (last, tail))
+        }
         None => None,
     };
-    let Some((last, tail)) = tail else {
+    let Some((last, (tail, is_torn))) = tail else {
         return if floor > 0 { Err(corrupt(1, 0, Damage::Cut)) } else { Ok(None) };
     };
     let (segment, is_followed) = (tail.segment(), tail.segment() != last);
@@ -72,7 +79,7 @@ pub(crate) fn recover(
     }
     chain.add(first_sequence(disk, store, segment)?, &tail)?;
     chain.index.forget_below(oldest);
-    Ok(Some(Recovered { index: chain.index, tail, stamp, is_followed, obsolete, lengths: needed }))
+    Ok(Some(Recovered { index: chain.index, tail, stamp, is_followed, is_torn, obsolete, lengths: needed }))
 }
 
 /// The segments that exist, and their lengths.
@@ -80,7 +87,7 @@ pub(crate) fn segments(disk: &mut impl Disk) -> Result<BTreeMap<u64, u64>, Store
     let files = disk.files().map_err(|error| failed("list", "the storage directory", &error))?;
     let numbered = files.into_iter().filter_map(|(file, len)| match file {
         File::Segment(number) => Some((number, len)),
-        File::Identity | File::Floor | File::Reserve => None,
+        File::Identity | File::Floor | File::Reserve | File::Unsynced => None,
     });
     Ok(numbered.collect())
 }
@@ -106,18 +113,24 @@ pub(crate) fn read_segment(
     number: u64,
     len: u64,
 ) -> Result<Scan, StoreError> {
-    let bytes = read(disk, File::Segment(number), 0, len)?;
-    let scan = scan(store, number, &bytes);
-    if let Some(header) = scan.header {
-        check_header(header, store, number)?;
-    }
+    let scan = read_torn_segment(disk, store, number, len)?;
     if scan.continues {
         return Err(corrupt(number, scan.outline.end, Damage::Frame));
     }
     Ok(scan)
 }
 
-/// The last segment with a frame.
+/// The same if frames may follow behind one that is not valid.
+fn read_torn_segment(disk: &mut impl Disk, store: u128, number: u64, len: u64) -> Result<Scan, StoreError> {
+    let bytes = read(disk, File::Segment(number), 0, len)?;
+    let scan = scan(store, number, &bytes);
+    if let Some(header) = scan.header {
+        check_header(header, store, number)?;
+    }
+    Ok(scan)
+}
+
+/// The last segment with a frame, and whether frames follow behind a torn one.
 ///
 /// Its last frame may be one whose write was interrupted; it is left out. The segment behind it, if there is one, was
 /// being created, so that its header may be missing; then one frame in it was not durable.
@@ -127,11 +140,18 @@ fn find_tail(
     last: u64,
     len: u64,
     lengths: &BTreeMap<u64, u64>,
-) -> Result<Option<Outline>, StoreError> {
-    let newest = read_segment(disk, store, last, len)?;
+    may_be_torn: bool,
+) -> Result<Option<(Outline, bool)>, StoreError> {
+    let newest = if may_be_torn {
+        read_torn_segment(disk, store, last, len)?
+    } else {
+        read_segment(disk, store, last, len)?
+    };
     let frames = newest.outline.frames().count();
     match newest.header {
-        Some(_) if frames > 0 => return Ok(Some(newest.outline)),
+        Some(_) if frames > 0 => return Ok(Some((newest.outline, newest.continues))),
+        // The first frame was durable before there was another.
+        _ if newest.continues => return Err(corrupt(last, newest.outline.end, Damage::Frame)),
         None if frames > 1 => return Err(corrupt(last, 0, Damage::Header)),
         _ => {}
     }
@@ -149,7 +169,7 @@ fn find_tail(
         (Some(sequence), Some(next)) if sequence.checked_add(1) != Some(next) => {
             Err(corrupt(number, end, Damage::Frame))
         }
-        _ => Ok(Some(before.outline)),
+        _ => Ok(Some((before.outline, false))),
     }
 }
 

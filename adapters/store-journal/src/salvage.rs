@@ -7,6 +7,7 @@ use crate::frame::{HEADER, Site};
 use crate::identity::read_identity;
 use crate::index::Index;
 use crate::inspect::Report;
+use crate::mark::{Ending, read_ending};
 use crate::reader::Reader;
 use crate::recovery::{Missing, corrupt, read, recover, segments};
 use crate::scan::{frame_at, next_header};
@@ -45,6 +46,7 @@ pub fn salvage<E: From<OpenError>>(
         bytes: lengths.values().fold(0, |sum, len| sum.saturating_add(*len)),
         sequence: 0,
         floor,
+        lacks_commits: matches!(read_ending(disk), Ok(Ending::OfMachine)),
     };
     let index = match recover(disk, store, floor, Missing::IsDamage) {
         Ok(None) => return Ok(Some(report)),

@@ -39,6 +39,8 @@ struct State {
     faults: BTreeMap<u64, Fault>,
     is_stopped: bool,
     is_taken: bool,
+    /// How often it lost power.
+    boot: u128,
 }
 
 #[derive(Debug, Clone, Default)]
@@ -106,6 +108,7 @@ impl SimulatedDisk {
     pub fn lose_power(&self) {
         self.release();
         let mut state = self.state();
+        state.boot = state.boot.saturating_add(1);
         let State { contents, random, names, durable_names, .. } = &mut *state;
         for content in contents {
             content.lose(random);
@@ -332,6 +335,10 @@ impl Disk for SimulatedDisk {
 
     fn is_ours(&mut self) -> bool {
         !self.state().is_taken
+    }
+
+    fn boot(&mut self) -> Option<u128> {
+        Some(self.state().boot)
     }
 }
 

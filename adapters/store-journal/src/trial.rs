@@ -101,6 +101,10 @@ impl<D: Disk> Disk for Trial<D> {
     fn is_ours(&mut self) -> bool {
         true
     }
+
+    fn boot(&mut self) -> Option<u128> {
+        self.disk.boot()
+    }
 }
 
 impl Changed {

@@ -3,7 +3,9 @@
 use std::fs;
 use std::path::PathBuf;
 
-use zaichik_store_journal::{Disk, Effect, File, Files, Journal, Op, OpenError, Options, StoreError, check};
+use zaichik_store_journal::{
+    Disk, Effect, File, Files, Journal, Op, OpenError, Options, StoreError, Syncing, check,
+};
 
 /// A directory that is removed at the end.
 struct Directory(PathBuf);
@@ -147,4 +149,33 @@ fn a_damaged_segment_is_named_with_its_place() {
     fs::write(&path, bytes).unwrap();
     let error = directory.open().unwrap_err().to_string();
     assert!(error.starts_with("segment-0000000001 is damaged at byte 112: a commit is not valid"), "{error}");
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_directory_tells_the_end_of_the_machine_from_that_of_the_process() {
+    let directory = Directory::new("unsynced");
+    let options = Options { syncing: Syncing::OnDemand, reserve_bytes: 0, ..Options::new(7) };
+    let open = || Journal::open(&directory.0, options).unwrap();
+    let mark = directory.0.join("UNSYNCED");
+    for round in 0..3_u8 {
+        let mut journal = open();
+        assert!(!journal.lacks_commits(), "only the process ended");
+        journal.commit(&[Op::Put { key: &[4, round], value: &[&[round]] }]).unwrap();
+    }
+    let text = fs::read_to_string(&mark).unwrap();
+    let id = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap();
+    assert!(text.contains(&id.trim().replace('-', "")), "{text}");
+    // As if the machine had been started again since.
+    fs::write(&mark, format!("not every commit may be on the disk\nboot {:032x}\n", 1)).unwrap();
+    assert!(open().lacks_commits());
+    let mut journal = open();
+    assert!(journal.lacks_commits(), "nothing was committed since");
+    journal.commit(&[]).unwrap();
+    assert!(!journal.lacks_commits());
+    drop(journal);
+    let mut journal = open();
+    assert!(!journal.lacks_commits());
+    journal.close(std::time::Duration::ZERO).unwrap();
+    assert!(!mark.exists());
 }

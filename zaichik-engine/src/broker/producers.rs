@@ -44,6 +44,8 @@ pub(super) struct Producers {
     own: usize,
     /// Those that changed since they were staged last, if there is a store.
     changes: Option<Changes<Changed>>,
+    /// Those that were left out when the broker was restored, until there is a store.
+    left_out: Vec<Changed>,
     scratch: Vec<u8>,
 }
 
@@ -86,6 +88,7 @@ impl Producers {
             ttl: zaichik_proto::micros(config.producer_ttl),
             own: 0,
             changes: None,
+            left_out: Vec::new(),
             scratch: Vec::new(),
         }
     }

@@ -20,7 +20,7 @@ use crate::id::{SessionId, TopicId};
 use crate::outbound::Outbound;
 use crate::session_config::SessionConfig;
 use crate::steps::STEPS_PER_EXCHANGE;
-use crate::store::Ticket;
+use crate::store::Progress;
 use crate::topic::AppendedRun;
 
 /// Maximum subscriptions of a session that one exchange examines while the broker stops.
@@ -45,8 +45,8 @@ pub(crate) struct ExchangeStart {
     pub(crate) close: Option<CloseReason>,
     /// To stop by then.
     pub(crate) stops_at: Option<Timestamp>,
-    /// The commits up to this one are durable, if there is a store.
-    pub(crate) durable: Option<Ticket>,
+    /// How far the store is, if there is one.
+    pub(crate) stored: Option<Progress>,
     /// Bytes that its buffers may hold until the next exchange.
     pub(crate) allowance: usize,
     /// Whether other sessions need memory, so that it should keep none for later.
@@ -111,7 +111,7 @@ impl Broker {
             None => (0, Some(CloseReason::Internal)),
         };
         let close = if self.has_failed() { Some(CloseReason::Internal) } else { close };
-        ExchangeStart { close, stops_at, durable: self.durable(), allowance, is_scarce }
+        ExchangeStart { close, stops_at, stored: self.stored(), allowance, is_scarce }
     }
 
     /// A session is over: its subscriptions end, or wait for another session, a bounded number of them in each call.

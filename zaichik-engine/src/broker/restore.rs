@@ -12,16 +12,17 @@ use crate::id::{SubKey, TopicId};
 use crate::planted::{Defect, is_planted};
 use crate::session_config::SessionConfig;
 use crate::store::{
-    AnswerRow, CursorRow, Key, KeysRow, MarksRow, MetaRow, RecordsRow, Row, RowError, TopicRow,
+    AnswerRow, CursorRow, Key, KeysRow, MarksRow, MetaRow, ProducerRow, RecordsRow, Row, RowError, TopicRow,
 };
 use crate::subscription::Terms;
 use crate::topic::TopicParts;
 
 /// A broker that is being read back from a store.
 ///
-/// It takes all rows, in the order of their keys, and then becomes a [`Broker`] of the same instance. To its clients, the
-/// restart is a broken connection (chapter B). Nothing is guessed: a row that is damaged, missing or contradicts another
-/// one is an error. Limits of the configuration that the rows exceed apply to what is created from now on.
+/// It takes all rows, in the order of their keys, and then becomes a [`Broker`] of the same instance, so that to its
+/// clients the restart is a broken connection (chapter B); or of [another](Self::as_another). Nothing is guessed: a row that
+/// is damaged, missing or contradicts another one is an error. Limits of the configuration that the rows exceed apply to
+/// what is created from now on.
 ///
 /// ```
 /// use zaichik_engine::{Broker, BrokerConfig, Restore, Seed, Timestamp};
@@ -41,6 +42,8 @@ use crate::topic::TopicParts;
 pub struct Restore {
     broker: Broker,
     seed: Seed,
+    /// Whether it becomes the instance of the seed.
+    is_another: bool,
     meta: Option<MetaRow>,
     last: Option<Key>,
     /// The latest time in any row.
@@ -56,9 +59,24 @@ impl Restore {
     /// # Errors
     /// [`ConfigError`] as for [`Broker::new`].
     pub fn new(config: BrokerConfig, seed: Seed) -> Result<Self, ConfigError> {
+        Self::with(config, seed, false)
+    }
+
+    /// The same for a broker that becomes another instance, that of the seed, because later commits may be lost of which
+    /// clients know (rule B7): producers are left out, and no cursor is beyond the end of its topic. A store that has the
+    /// rows is given these changes with the first commit.
+    ///
+    /// # Errors
+    /// As for [`new`](Self::new).
+    pub fn as_another(config: BrokerConfig, seed: Seed) -> Result<Self, ConfigError> {
+        Self::with(config, seed, true)
+    }
+
+    fn with(config: BrokerConfig, seed: Seed, is_another: bool) -> Result<Self, ConfigError> {
         Ok(Self {
             broker: Broker::new(config, seed)?,
             seed,
+            is_another,
             meta: None,
             last: None,
             latest: Timestamp::ZERO,
@@ -90,13 +108,19 @@ impl Restore {
             Row::Records(row) => self.records(row),
             Row::Cursor(row) => self.cursor(row),
             Row::Producer(row) => {
-                self.producers.push(self.broker.producers.restore(&row));
+                self.producer(&row);
                 Ok(())
             }
             Row::Answer(row) => self.answer(row),
             Row::Marks(row) => self.marks(row),
             Row::Keys(row) => self.keys(row),
         }
+    }
+
+    /// When the last commit was made; `None` before the row that says it, which is the first.
+    #[must_use]
+    pub fn stored_at(&self) -> Option<Timestamp> {
+        self.meta.map(|meta| meta.now)
     }
 
     /// All rows were taken: the broker, at the latest of `now` and the times in the rows. What has died since is removed;
@@ -115,7 +139,7 @@ impl Restore {
         };
         let now = if is_planted(Defect::ClockLost) { now } else { now.max(self.latest) };
         (self.broker.now, self.broker.started) = (now, now);
-        let seed = Seed { instance, ..self.seed };
+        let seed = if self.is_another { self.seed } else { Seed { instance, ..self.seed } };
         self.broker.session_config = Arc::new(SessionConfig::new(&self.broker.config, seed));
         self.finish_producers(now)?;
         self.finish_topics(now)?;
@@ -160,13 +184,16 @@ impl Restore {
         Ok(())
     }
 
-    fn cursor(&mut self, row: CursorRow) -> Result<(), RowError> {
+    fn cursor(&mut self, mut row: CursorRow) -> Result<(), RowError> {
         let key = Key::Cursor { topic: row.topic, name: row.name.clone() };
         let id = self.known(&key, row.topic)?;
         let Broker { topics, subscriptions, readiness, config, .. } = &mut self.broker;
         let topic = &mut topics[id];
         if row.delivered.last().is_some_and(|range| range.to > topic.end()) {
             return Err(contradiction(key, "it received records beyond the end of its topic"));
+        }
+        if self.is_another {
+            (row.start, row.cursor) = (row.start.min(topic.end()), row.cursor.min(topic.end()));
         }
         let beginning =
             Beginning { topic: id, start: row.cursor, cursor_id: topic.cursors.insert(row.cursor) };
@@ -177,7 +204,19 @@ impl Restore {
         Ok(())
     }
 
+    fn producer(&mut self, row: &ProducerRow) {
+        if self.is_another {
+            self.broker.producers.leave_out(row.producer);
+        } else {
+            self.producers.push(self.broker.producers.restore(row));
+        }
+    }
+
     fn answer(&mut self, row: AnswerRow) -> Result<(), RowError> {
+        if self.is_another {
+            self.broker.producers.leave_out_answer(row.producer, row.number);
+            return Ok(());
+        }
         let key = Key::Answer { producer: row.producer, number: row.number };
         let index = self.producers.binary_search_by_key(&row.producer, |producer| producer.id);
         let Some(producer) = index.ok().and_then(|index| self.producers.get(index)) else {

@@ -8,7 +8,7 @@ use super::Broker;
 use crate::effects::{Effects, Turn};
 use crate::id::SessionId;
 use crate::planted::{Defect, is_planted};
-use crate::store::{Commit, MetaRow, Op, Row, Ticket};
+use crate::store::{Awaited, Commit, MetaRow, Op, Progress, Row, Ticket};
 
 /// Changed rows above which requests wait for the next commit.
 const MAX_CHANGED_ROWS: usize = 4_096;
@@ -25,8 +25,10 @@ const FORGOTTEN_PER_COMMIT: usize = 64;
 /// The state of a broker's store.
 #[derive(Debug)]
 pub(super) struct Storing {
-    /// The commits up to this one are durable; 0 before the first.
-    durable: Ticket,
+    /// The last commits that the store has, and that are durable; 0 before the first.
+    reached: Progress,
+    /// The first and the last commit of which somebody waits until they are synced.
+    to_sync: Option<(Ticket, Ticket)>,
     /// The commit that the store works on.
     in_flight: Option<Ticket>,
     /// Changes that were noticed, of all parts.
@@ -41,22 +43,43 @@ pub(super) struct Storing {
 }
 
 impl Storing {
-    /// What was put into an output leaves when this commit is durable; `None` if all that it may depend on is durable.
-    const fn awaited(&self) -> Option<Ticket> {
-        match self.in_flight {
+    /// What was put into an output leaves when the store has this commit; `None` if it has all that this may depend on.
+    fn awaited(&self, is_synced: bool) -> Option<Awaited> {
+        let Progress { written, synced } = self.reached;
+        let ticket = match self.in_flight {
             // Only the reason for which connections are closed is sent.
             _ if self.has_failed => None,
             // Also what nobody waited for so far may be told now.
             _ if self.is_urgent || self.lazy_since.is_some() => Some(self.newest().next()),
+            None if is_synced && synced < written => Some(written),
             in_flight => in_flight,
-        }
+        };
+        ticket.map(|ticket| Awaited { ticket, is_synced })
     }
 
     const fn newest(&self) -> Ticket {
         match self.in_flight {
             Some(ticket) => ticket,
-            None => self.durable,
+            None => self.reached.written,
         }
+    }
+
+    /// Somebody waits until this commit is synced.
+    fn await_sync(&mut self, ticket: Ticket) {
+        let (first, last) = self.to_sync.unwrap_or((ticket, ticket));
+        self.to_sync = Some((first.min(ticket), last.max(ticket)));
+    }
+
+    /// Whether a commit that the store has is to be synced.
+    fn wants_sync(&self) -> bool {
+        !self.has_failed && self.to_sync.is_some_and(|(first, _)| first <= self.reached.written)
+    }
+
+    /// Every commit that the store has is synced.
+    fn synced(&mut self) {
+        let ticket = self.reached.written;
+        self.reached.synced = ticket;
+        self.to_sync = self.to_sync.filter(|(_, last)| *last > ticket).map(|(_, last)| (ticket.next(), last));
     }
 }
 
@@ -86,7 +109,8 @@ impl Broker {
         self.subscriptions.begin_storing();
         self.producers.begin_storing();
         self.storing = Some(Box::new(Storing {
-            durable: Ticket::new(0),
+            reached: Progress { written: Ticket::new(0), synced: Ticket::new(0) },
+            to_sync: None,
             in_flight: None,
             noticed: 0,
             is_urgent: true,
@@ -106,7 +130,8 @@ impl Broker {
         let now = self.tick(now);
         let is_due = self.next_commit().is_some_and(|due| due <= now);
         let storing = self.storing.as_deref().filter(|storing| is_due && !storing.has_failed)?;
-        let ticket = storing.durable.next();
+        let Progress { written, synced } = storing.reached;
+        let ticket = written.next();
         // What has ended by now does not come back.
         let _ = self.end_expired(now);
         self.producers.forget_silent(now, FORGOTTEN_PER_COMMIT, &mut self.memory);
@@ -125,7 +150,10 @@ impl Broker {
         }
         if ops.len() == 1 && ticket > Ticket::FIRST {
             // Nothing but the time: what was thought to have changed has not.
-            let _ = self.committed(now, ticket, effects);
+            let _ = self.written(now, ticket, effects);
+            if synced == written {
+                let _ = self.synced(now, effects);
+            }
             return None;
         }
         Some(Commit { ticket, ops })
@@ -134,24 +162,57 @@ impl Broker {
     /// The commit that [`poll_commit`](Self::poll_commit) gave is durable: what waited for it may leave, so its
     /// connections are woken. The ticket of another commit has no effect.
     pub fn committed(&mut self, now: Timestamp, ticket: Ticket, effects: &mut Effects) -> Turn {
+        let turn = self.written(now, ticket, effects);
+        if let Some(storing) = self.storing.as_deref_mut().filter(|one| one.reached.written == ticket) {
+            storing.synced();
+        }
+        turn
+    }
+
+    /// The store has the commit that [`poll_commit`](Self::poll_commit) gave, whatever becomes of the process, but will make
+    /// it durable later and report that with [`synced`](Self::synced): what waited for it may leave, except answers that were
+    /// asked for when they are durable (rule B7). The ticket of another commit has no effect.
+    pub fn written(&mut self, now: Timestamp, ticket: Ticket, effects: &mut Effects) -> Turn {
         self.tick(now);
         let Some(storing) = self.storing.as_deref_mut().filter(|storing| storing.in_flight == Some(ticket))
         else {
             return Turn::Done;
         };
-        (storing.durable, storing.in_flight) = (ticket, None);
+        (storing.reached.written, storing.in_flight) = (ticket, None);
         if storing.is_urgent {
             effects.store();
         }
-        for id in core::mem::take(&mut storing.waiting) {
-            if !is_planted(Defect::SleepingOutput) {
-                self.sessions.wake_any(id, effects);
-            }
-        }
+        self.wake_waiting(effects);
         self.topics.committed();
         self.topics.evict(self.now, &mut self.memory);
         self.rearm(effects);
         Turn::Done
+    }
+
+    /// All commits that were [`written`](Self::written) are durable.
+    pub fn synced(&mut self, now: Timestamp, effects: &mut Effects) -> Turn {
+        self.tick(now);
+        let Some(storing) = &mut self.storing else { return Turn::Done };
+        storing.synced();
+        self.wake_waiting(effects);
+        Turn::Done
+    }
+
+    /// Whether somebody waits until commits are synced that were [`written`](Self::written). When it becomes true, that is
+    /// reported as for [`next_commit`](Self::next_commit), or it is after [`written`](Self::written).
+    #[must_use]
+    pub fn wants_sync(&self) -> bool {
+        self.storing.as_ref().is_some_and(|storing| storing.wants_sync())
+    }
+
+    /// What waits may go on.
+    fn wake_waiting(&mut self, effects: &mut Effects) {
+        let waiting = self.storing.as_deref_mut().map(|storing| core::mem::take(&mut storing.waiting));
+        for id in waiting.into_iter().flatten() {
+            if !is_planted(Defect::SleepingOutput) {
+                self.sessions.wake_any(id, effects);
+            }
+        }
     }
 
     /// The store failed: it may or may not have the commit under way, so nothing that waits for it is ever sent. All
@@ -178,13 +239,14 @@ impl Broker {
         self.storing.is_some()
     }
 
-    /// The commits up to this one are durable.
+    /// How far the store is.
     #[inline]
-    pub(crate) fn durable(&self) -> Option<Ticket> {
+    pub(crate) fn stored(&self) -> Option<Progress> {
+        let both = |ticket| Progress { written: ticket, synced: ticket };
         self.storing.as_ref().map(|storing| match () {
-            () if storing.has_failed && is_planted(Defect::AnswersOfFailure) => Ticket::new(u64::MAX),
-            () if is_planted(Defect::EarlyAnswers) => storing.newest(),
-            () => storing.durable,
+            () if storing.has_failed && is_planted(Defect::AnswersOfFailure) => both(Ticket::new(u64::MAX)),
+            () if is_planted(Defect::EarlyAnswers) => both(storing.newest()),
+            () => storing.reached,
         })
     }
 
@@ -195,10 +257,10 @@ impl Broker {
             && (self.changed_rows() >= MAX_CHANGED_ROWS || self.topics.unstaged() >= MAX_UNSTAGED_BYTES)
     }
 
-    /// The commit that answers and deliveries wait for.
+    /// The commit that answers and deliveries wait for; some answers wait until it is synced.
     #[inline]
-    pub(crate) fn awaited(&self) -> Option<Ticket> {
-        self.storing.as_ref().and_then(|storing| storing.awaited())
+    pub(crate) fn awaited(&self, is_synced: bool) -> Option<Awaited> {
+        self.storing.as_ref().and_then(|storing| storing.awaited(is_synced))
     }
 
     /// What was changed by now may wait until something that tells of it is to be sent.
@@ -223,10 +285,16 @@ impl Broker {
     }
 
     /// A session's output waits for a commit; or, without one, its requests wait until the store has taken what has changed.
-    pub(crate) fn wait_for_store(&mut self, id: SessionId, awaited: Option<Ticket>, effects: &mut Effects) {
+    pub(crate) fn wait_for_store(&mut self, id: SessionId, awaited: Option<Awaited>, effects: &mut Effects) {
         let Some(storing) = &mut self.storing else { return };
         storing.waiting.insert(id);
-        let is_staged = awaited.is_some_and(|ticket| ticket <= storing.newest());
+        if let Some(Awaited { ticket, is_synced: true }) = awaited {
+            storing.await_sync(ticket);
+            if storing.wants_sync() {
+                effects.store();
+            }
+        }
+        let is_staged = awaited.is_some_and(|awaited| awaited.ticket <= storing.newest());
         if !is_staged && !storing.is_urgent && storing.lazy_since.is_some() {
             storing.is_urgent = true;
             if storing.in_flight.is_none() {

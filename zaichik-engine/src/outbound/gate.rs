@@ -3,7 +3,10 @@
 use std::collections::VecDeque;
 
 use super::lane::Lane;
-use crate::store::Ticket;
+use crate::store::{Awaited, Progress};
+
+/// Commits that one connection waits for, each written or synced; what would wait for one more waits for the last of them.
+const MAX_MARKS: usize = 4;
 
 /// Which bytes of the two lanes may leave, and which wait for commits. Its bounds are ends of frames.
 #[derive(Default)]
@@ -12,7 +15,7 @@ pub(super) struct Gate {
     open: Bytes,
     /// Bytes behind them that wait for commits.
     held: Bytes,
-    /// The commits that they wait for, in order: at most one in flight and the one after it.
+    /// The commits that they wait for, in order.
     marks: VecDeque<Mark>,
     /// Frames that no commit concerns, and that leave although others wait: Ping and Pong.
     pub(super) passing: Lane,
@@ -28,7 +31,7 @@ struct Bytes {
 
 #[derive(Debug)]
 struct Mark {
-    ticket: Ticket,
+    awaited: Awaited,
     bytes: Bytes,
 }
 
@@ -44,8 +47,8 @@ impl Gate {
     }
 
     /// The newest commit that something waits for.
-    pub(super) fn awaited(&self) -> Option<Ticket> {
-        self.marks.back().map(|mark| mark.ticket)
+    pub(super) fn awaited(&self) -> Option<Awaited> {
+        self.marks.back().map(|mark| mark.awaited)
     }
 
     /// Whether something waits for a commit.
@@ -55,7 +58,7 @@ impl Gate {
 
     /// What was put into the lanes, which now have these lengths, since the last call waits for a commit; without one it
     /// follows what was put there before.
-    pub(super) fn hold(&mut self, ticket: Option<Ticket>, control: usize, stream: usize) {
+    pub(super) fn hold(&mut self, awaited: Option<Awaited>, control: usize, stream: usize) {
         let more = Bytes {
             control: control.saturating_sub(self.open.control).saturating_sub(self.held.control),
             stream: stream.saturating_sub(self.open.stream).saturating_sub(self.held.stream),
@@ -63,19 +66,23 @@ impl Gate {
         if more.control == 0 && more.stream == 0 {
             return;
         }
-        match (ticket, self.marks.back_mut()) {
-            (Some(ticket), Some(last)) if last.ticket >= ticket => last.bytes.add(more),
+        let is_full = self.marks.len() >= MAX_MARKS;
+        match (awaited, self.marks.back_mut()) {
+            (Some(awaited), Some(last)) if is_full || last.awaited.includes(awaited) => {
+                last.awaited = last.awaited.and(awaited);
+                last.bytes.add(more);
+            }
             (None, Some(last)) => last.bytes.add(more),
-            (Some(ticket), _) => self.marks.push_back(Mark { ticket, bytes: more }),
+            (Some(awaited), _) => self.marks.push_back(Mark { awaited, bytes: more }),
             (None, None) => return self.open.add(more),
         }
         self.held.add(more);
     }
 
-    /// The commits up to this one are durable.
-    pub(super) fn release(&mut self, durable: Ticket) {
+    /// The store is that far.
+    pub(super) fn release(&mut self, progress: Progress) {
         while let Some(mark) = self.marks.pop_front() {
-            if mark.ticket > durable {
+            if !progress.has(mark.awaited) {
                 self.marks.push_front(mark);
                 return;
             }

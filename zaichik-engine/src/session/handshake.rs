@@ -49,6 +49,7 @@ impl Session {
             eof: false,
             throttled: false,
             publishes: false,
+            awaits_sync: false,
             stops_at: None,
         };
         if holds {

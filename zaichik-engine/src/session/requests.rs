@@ -140,6 +140,7 @@ impl Session {
             ClientFrame::Commit(commit) => self.commit(now, commit, broker, effects),
             ClientFrame::Batch(batch) => {
                 self.publishes = true;
+                self.awaits_sync |= batch.ack == AckLevel::Durable;
                 self.batch(now, batch, broker, effects);
             }
             ClientFrame::CreateTopic(CreateTopic { request, topic, options }) => {
@@ -201,6 +202,7 @@ impl Session {
     #[inline]
     fn publish(&mut self, now: Timestamp, publish: &Publish<'_>, broker: &mut Broker, effects: &mut Effects) {
         self.publishes = true;
+        self.awaits_sync |= publish.ack == AckLevel::Durable;
         let wants_answer = publish.ack != AckLevel::None;
         match broker.publish(now, self.id, &mut self.run, publish, effects) {
             Ok(_) if !wants_answer => {}

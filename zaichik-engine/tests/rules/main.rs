@@ -39,6 +39,8 @@ mod gaps;
 #[cfg(test)]
 mod handshake;
 #[cfg(test)]
+mod interval;
+#[cfg(test)]
 mod lanes;
 #[cfg(test)]
 mod latest;

@@ -30,6 +30,8 @@ struct DirectoryReport {
     instance: Option<String>,
     /// Whether nothing was found that is damaged; `store check` is thorough.
     sound: bool,
+    /// Whether the last commits may be missing, so that a broker would start as another instance.
+    lacks_commits: bool,
     last_commit: u64,
     latest: Option<String>,
     segments: usize,
@@ -87,6 +89,7 @@ impl DirectoryReport {
             store: format!("{:032x}", report.store),
             instance: survey.meta.map(|meta| format!("{:032x}", meta.instance)),
             sound,
+            lacks_commits: report.lacks_commits,
             last_commit: report.sequence,
             latest: survey.latest.map(rfc3339::format),
             segments: report.segments,
@@ -102,10 +105,10 @@ impl DirectoryReport {
 
     fn print(&self) -> Result<(), Failure> {
         let or_none = |text: &Option<String>| text.clone().unwrap_or_else(|| "-".to_owned());
-        let state = if self.sound {
-            "no damage found: a broker would recover all of this"
-        } else {
-            "damaged: a broker would not start"
+        let state = match (self.sound, self.lacks_commits) {
+            (true, false) => "no damage found: a broker would recover all of this",
+            (true, true) => "the last commits may be missing: a broker would start as another instance",
+            (false, _) => "damaged: a broker would not start",
         };
         let mut pairs = vec![
             ("directory", printable_line(&self.dir)),

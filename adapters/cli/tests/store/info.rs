@@ -92,3 +92,21 @@ fn a_running_broker_tells_about_its_storage() {
     assert!(counters["storage_live_bytes"].as_u64() > Some(0), "{counters}");
     broker.stop();
 }
+
+#[test]
+fn b7_a_directory_that_may_lack_commits_is_sound_and_another_instance() {
+    let stored = Stored::with_messages();
+    assert_eq!(stored.json("info").0["lacks_commits"], json!(false));
+    let mark = format!("not every commit may be on the disk\nboot {:032x}\n", 7);
+    std::fs::write(stored.path().join("UNSYNCED"), mark).expect("written");
+    let (info, code) = stored.json("info");
+    assert_eq!((code, &info["sound"], &info["lacks_commits"]), (0, &json!(true), &json!(true)));
+    stored.store("info").assert().success().stdout(contains("a broker would start as another instance"));
+    stored.store("check").assert().success();
+    stored.serve(async |client| {
+        let instance = format!("{:032x}", client.instance().expect("it is connected"));
+        assert_ne!(info["instance"], json!(instance));
+    });
+    let (info, _) = stored.json("info");
+    assert_eq!((&info["lacks_commits"], &info["producers"]), (&json!(false), &json!(0)));
+}

@@ -2,6 +2,7 @@
 
 use std::error::Error;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use thiserror::Error;
@@ -9,7 +10,8 @@ use zaichik_engine::store::{Commit, Fetch};
 
 /// Keeps the rows of a broker. Its calls may block: they run on a thread of their own.
 pub trait Store: Send + 'static {
-    /// Stores everything in the commit, in one atomic step, and returns when it is durable.
+    /// Stores everything in the commit, in one atomic step, and returns when it is durable. A store that
+    /// [syncs later](Self::sync_every) returns when it survives the end of the process.
     ///
     /// # Errors
     /// [`StoreError::Full`] if nothing of it is stored and it can be repeated; any other ends the broker.
@@ -21,6 +23,21 @@ pub trait Store: Send + 'static {
     /// # Errors
     /// Any of them ends the broker.
     fn fetch(&mut self, fetch: &Fetch) -> Result<Bytes, StoreError>;
+
+    /// For how long a commit may not be durable although the machine ends (rule B7); zero if [`commit`](Self::commit) makes
+    /// it so. Asked once.
+    fn sync_every(&self) -> Duration {
+        Duration::ZERO
+    }
+
+    /// Makes every commit durable although the machine ends. Called when the time of [`sync_every`](Self::sync_every) has
+    /// passed since a commit, and at once if a client waits for it.
+    ///
+    /// # Errors
+    /// Any of them ends the broker.
+    fn sync(&mut self) -> Result<(), StoreError> {
+        Ok(())
+    }
 
     /// Does what need not be done while a commit waits. Called after each commit, and now and then if there is none.
     ///

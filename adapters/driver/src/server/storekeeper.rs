@@ -1,5 +1,7 @@
 //! Gives a broker's commits to its store (rule B6), on a thread of its own.
 
+mod syncing;
+
 use std::io;
 use std::sync::Arc;
 use std::task::{Wake, Waker};
@@ -8,6 +10,7 @@ use std::time::Duration;
 use thiserror::Error;
 use zaichik_engine::store::Commit;
 
+use self::syncing::Syncing;
 use super::shared::{Poisoned, Shared};
 use super::store::{Store, StoreError};
 use super::tasks::HousekeeperEntry;
@@ -48,6 +51,7 @@ pub(super) struct Storekeeper {
     store: Box<dyn Store>,
     /// The commit that found no space.
     refused: Option<Commit>,
+    syncing: Syncing,
     _entry: HousekeeperEntry,
 }
 
@@ -64,8 +68,8 @@ pub(super) enum Step {
 
 impl Storekeeper {
     pub(super) fn new(shared: &Arc<Shared>, store: Box<dyn Store>) -> Self {
-        let entry = shared.tasks().enter_housekeeper();
-        Self { shared: Arc::clone(shared), store, refused: None, _entry: entry }
+        let (entry, syncing) = (shared.tasks().enter_housekeeper(), Syncing::new(store.sync_every()));
+        Self { shared: Arc::clone(shared), store, refused: None, syncing, _entry: entry }
     }
 
     /// Sets what wakes it when a step is due earlier than it expects.
@@ -95,6 +99,10 @@ impl Storekeeper {
         if let Some(commit) = self.refused.take() {
             return self.commit(commit, true);
         }
+        if self.syncing.is_due(&self.shared)? {
+            self.store.sync().map_err(Ended::Store)?;
+            self.syncing.synced(&self.shared)?;
+        }
         match self.store.tend() {
             Ok(()) | Err(StoreError::Full(_)) => {}
             Err(error) => return Err(Ended::Store(error)),
@@ -103,7 +111,7 @@ impl Storekeeper {
         match due.commit {
             Some(commit) => self.commit(commit, false),
             None if due.is_over => self.store.close().map(|()| Step::Over).map_err(Ended::Store),
-            None => Ok(Step::Wait(due.wait.min(TEND_EVERY))),
+            None => Ok(Step::Wait(due.wait.min(TEND_EVERY).min(self.syncing.wait(&self.shared)))),
         }
     }
 
@@ -138,7 +146,7 @@ impl Storekeeper {
         if was_refused {
             tracing::info!("the store has space again");
         }
-        self.shared.committed(commit.ticket)?;
+        self.syncing.committed(&self.shared, commit.ticket)?;
         Ok(Step::Again)
     }
 }

@@ -7,7 +7,7 @@ use bytesize::ByteSize;
 use zaichik_driver::{CompactionMode, Overflow};
 
 use super::address::Address;
-use super::settings::{LogFormat, MIN_MEMORY, Memory};
+use super::settings::{LogFormat, MIN_MEMORY, Memory, StorageSync};
 
 /// A value as it was given; flags and the environment give text only.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -29,6 +29,7 @@ pub(crate) enum Field<'a> {
     /// A path, or "" for none.
     Path(&'a mut Option<PathBuf>),
     LogFormat(&'a mut LogFormat),
+    Sync(&'a mut StorageSync),
     Memory(&'a mut Memory),
     /// A number from 1 to a maximum.
     Count(&'a mut u32, u32),
@@ -121,6 +122,11 @@ impl Field<'_> {
             Self::Address(place) => *place = optional(value, Address::parse)?,
             Self::Path(place) => *place = optional(value, |text| Ok(text.into()))?,
             Self::LogFormat(place) => *place = one_of(value, LogFormat::ALL, LogFormat::name)?,
+            Self::Sync(place) => {
+                let sync = value.text().and_then(StorageSync::parse);
+                *place =
+                    sync.ok_or("use \"always\", or an interval longer than zero such as \"interval 1s\"")?;
+            }
             Self::Memory(place) => *place = memory(value)?,
             Self::Count(place, maximum) => *place = count(value, maximum)?,
             Self::Size(place, maximum) => {
@@ -174,6 +180,7 @@ impl Field<'_> {
                 quoted(&place.as_ref().map(|path| path.to_string_lossy()).unwrap_or_default())
             }
             Self::LogFormat(place) => quoted(place.name()),
+            Self::Sync(place) => quoted(&place.shown()),
             Self::Memory(Memory::Share(percent)) => quoted(&format!("{percent}%")),
             Self::Memory(Memory::Bytes(size)) => quoted(&bytes(*size)),
             Self::Count(place, _) => grouped(u64::from(*place)),

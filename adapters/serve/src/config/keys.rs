@@ -9,8 +9,8 @@ pub(crate) const PREFIX: &str = "ZAICHIK_";
 /// The table of the file whose settings are also flags, without the table's name.
 const LIMITS: &str = "limits";
 
-/// The setting whose flag has another name.
-const STORAGE_DIR: &str = "storage.dir";
+/// The settings outside of `limits` that are flags although they have a table, and their flags.
+const STORAGE: [(&str, &str); 2] = [("storage.dir", "data"), ("storage.sync", "sync")];
 
 /// Maximum for the size of a message, in bytes: a frame's length has 32 bits, and a message is held in memory.
 const MAX_MESSAGE_SIZE: u64 = 1 << 30;
@@ -70,9 +70,15 @@ pub(crate) const KEYS: &[Key] = &[
         field: |to| Field::Duration(&mut to.busy_poll),
     },
     Key {
-        path: STORAGE_DIR,
+        path: "storage.dir",
         help: "Directory that keeps everything over a restart; created if it is missing. Empty: memory only",
         field: |to| Field::Path(&mut to.storage_dir),
+    },
+    Key {
+        path: "storage.sync",
+        help: "When what is stored is synced to the disk: always, or \"interval 1s\": a second later, or at once for \
+               durable publishes",
+        field: |to| Field::Sync(&mut to.storage_sync),
     },
     Key {
         path: "limits.max_message_size",
@@ -225,8 +231,8 @@ impl Key {
 
     /// Its flag without the dashes; defaults of topics and subscriptions have none.
     pub(crate) fn flag(&self) -> Option<String> {
-        if self.path == STORAGE_DIR {
-            return Some("data".to_owned());
+        if let Some((_, flag)) = STORAGE.iter().find(|(path, _)| *path == self.path) {
+            return Some((*flag).to_owned());
         }
         let (table, name) = self.table_and_name();
         table.is_none_or(|table| table == LIMITS).then(|| name.replace('_', "-"))
@@ -260,5 +266,7 @@ mod tests {
         assert_eq!(find("topic_defaults.compaction").unwrap().flag(), None);
         let key = find("storage.dir").unwrap();
         assert_eq!((key.env().as_str(), key.flag().as_deref()), ("ZAICHIK_STORAGE_DIR", Some("data")));
+        let key = find("storage.sync").unwrap();
+        assert_eq!((key.env().as_str(), key.flag().as_deref()), ("ZAICHIK_STORAGE_SYNC", Some("sync")));
     }
 }

@@ -24,6 +24,7 @@ pub(crate) struct Settings {
     pub(crate) http: Option<Address>,
     pub(crate) token_file: Option<PathBuf>,
     pub(crate) storage_dir: Option<PathBuf>,
+    pub(crate) storage_sync: StorageSync,
     pub(crate) log_format: LogFormat,
     pub(crate) drain: Duration,
     pub(crate) busy_poll: Duration,
@@ -58,6 +59,15 @@ pub(crate) enum LogFormat {
     Compact,
     /// One JSON object per line.
     Json,
+}
+
+/// When what is stored is synced: survives the end of the machine, and not only of the process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum StorageSync {
+    /// Before anybody hears of it.
+    Always,
+    /// That long after it was stored, or earlier if a client waits for it.
+    Interval(Duration),
 }
 
 /// The memory budget.
@@ -115,6 +125,7 @@ impl Default for Settings {
             http: None,
             token_file: None,
             storage_dir: None,
+            storage_sync: StorageSync::Always,
             log_format: LogFormat::Pretty,
             drain: DEFAULT_DRAIN,
             busy_poll: Duration::ZERO,
@@ -139,6 +150,27 @@ impl Default for Settings {
             topic_defaults: broker.topic_defaults,
             inactive_ttl: broker.inactive_ttl,
         }
+    }
+}
+
+impl StorageSync {
+    /// In the form of the setting.
+    pub(crate) fn shown(self) -> String {
+        match self {
+            Self::Always => "always".to_owned(),
+            Self::Interval(every) => {
+                format!("interval {}", humantime::format_duration(every).to_string().replace(' ', ""))
+            }
+        }
+    }
+
+    /// A setting; `None` if it is invalid.
+    pub(crate) fn parse(text: &str) -> Option<Self> {
+        if text == "always" {
+            return Some(Self::Always);
+        }
+        let every = humantime::parse_duration(text.strip_prefix("interval ")?).ok()?;
+        (!every.is_zero()).then_some(Self::Interval(every))
     }
 }
 

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::path::Path;
 
+use super::durability::Durability;
 use super::{Journal, reserve};
 use crate::cleaning::Cleaning;
 use crate::disk::{Disk, Effect, File};
@@ -13,11 +14,15 @@ use crate::floor::{Floor, read_floor};
 use crate::frame::{Draft, MAX_FRAME, Stamp};
 use crate::identity::{Identity, read_identity};
 use crate::index::Index;
+use crate::mark::{self, Ending, read_ending};
 use crate::options::{MIN_SEGMENT, Options};
 use crate::outline::Outline;
 use crate::planted::{Defect, is_planted};
 use crate::recovery::{Missing, Recovered, read, recover};
 use crate::segment::SEGMENT_HEADER;
+
+/// Bytes that are read and written again at once.
+const REWRITTEN_AT_ONCE: u64 = 1 << 20;
 
 impl Journal {
     /// Opens the journal in this directory, or creates it, as [`Self::on`] does.
@@ -50,6 +55,7 @@ impl<D: Disk> Journal<D> {
         let is_ignored = missing == Missing::IsAccepted || is_planted(Defect::FloorIgnored);
         let answered = if is_ignored { 0 } else { floor.sequence };
         let recovered = recover(&mut disk, store, answered, missing)?;
+        let (ending, is_marked) = (read_ending(&mut disk)?, mark::length(&mut disk)?.is_some());
         if recovered.is_none() {
             identify(&mut disk, store, identity.is_some())?;
         }
@@ -58,9 +64,18 @@ impl<D: Disk> Journal<D> {
         }
         let segment_bytes = options.segment_bytes.clamp(MIN_SEGMENT, MAX_FRAME);
         let options = Options { segment_bytes, ..options };
+        let is_torn = recovered.as_ref().is_some_and(|recovered| recovered.is_torn);
         let mut journal = Self::new(disk, options, store, floor, recovered);
-        journal.harden()?;
+        journal.durability.is_marked = is_marked;
+        journal.durability.lacks_commits = ending == Ending::OfMachine && !is_planted(Defect::LossNotTold);
+        if is_torn {
+            journal.cut()?;
+        }
+        journal.harden(ending)?;
         journal.claim()?;
+        if !journal.lacks_commits() {
+            journal.mark()?;
+        }
         Ok(journal)
     }
 
@@ -70,6 +85,7 @@ impl<D: Disk> Journal<D> {
             tail: Outline::new(store, 0),
             stamp: Stamp { sequence: 0, epoch: 0, oldest: 1 },
             is_followed: true,
+            is_torn: false,
             obsolete: Vec::new(),
             lengths: BTreeMap::new(),
         });
@@ -82,38 +98,63 @@ impl<D: Disk> Journal<D> {
             active: recovered.tail,
             is_sealed: recovered.is_followed,
             stamp: recovered.stamp,
+            durability: Durability::default(),
             draft: Draft::default(),
             floor,
             lengths: recovered.lengths,
-            obsolete: recovered.obsolete,
+            obsolete: recovered.obsolete.into_iter().map(|number| (number, 0)).collect(),
             reserve: reserve::Reserve::default(),
             written: 0,
             is_failed: false,
         }
     }
 
+    /// Cuts off what is behind a frame that the loss of power has torn: it would seem to continue a later frame.
+    fn cut(&mut self) -> Result<(), StoreError> {
+        let (file, len) = (File::Segment(self.active.segment()), self.active.end);
+        self.run("truncate", file, Effect::Truncate { file, len })?;
+        self.run("sync", file, Effect::Sync(file))?;
+        self.lengths.insert(self.active.segment(), len);
+        Ok(())
+    }
+
     /// Makes durable what was read.
     ///
     /// An earlier owner may have ended between writing its last commit and the sync, or because the sync failed: what is
     /// read then is in the memory of the operating system only, and may count as written there. So it is written again.
-    fn harden(&mut self) -> Result<(), StoreError> {
-        let Some((at, header)) = self.active.last.filter(|_| !is_planted(Defect::ToldBeforeDurable)) else {
+    fn harden(&mut self, ending: Ending) -> Result<(), StoreError> {
+        let Some((last, _)) = self.active.last.filter(|_| !is_planted(Defect::ToldBeforeDurable)) else {
             return Ok(());
         };
+        let (floor, end) = (self.floor.sequence, self.active.end);
+        let mut unsynced = self.active.frames().filter(|(_, header, _)| header.stamp.sequence > floor);
+        let mut at = match ending {
+            Ending::Clean => last,
+            Ending::OfProcess | Ending::OfMachine => unsynced.next().map_or(last, |(at, ..)| at.min(last)),
+        };
+        drop(unsynced);
         let file = File::Segment(self.active.segment());
-        let front = read(&mut self.disk, file, 0, SEGMENT_HEADER as u64)?;
-        let frame = read(&mut self.disk, file, at, header.frame_bytes())?;
-        self.run("write", file, Effect::Write { file, at: 0, bytes: &front })?;
-        self.run("write", file, Effect::Write { file, at, bytes: &frame })?;
+        self.rewrite(file, 0, SEGMENT_HEADER as u64)?;
+        while at < end {
+            let to = at.saturating_add(REWRITTEN_AT_ONCE).min(end);
+            self.rewrite(file, at, to)?;
+            at = to;
+        }
         self.run("sync", file, Effect::Sync(file))?;
         self.run("sync", "the storage directory", Effect::SyncDirectory)
     }
 
-    /// Begins a new epoch with an empty commit.
+    fn rewrite(&mut self, file: File, from: u64, to: u64) -> Result<(), StoreError> {
+        let bytes = read(&mut self.disk, file, from, to.saturating_sub(from))?;
+        self.run("write", file, Effect::Write { file, at: from, bytes: &bytes })
+    }
+
+    /// Begins a new epoch with an empty commit, which is durable.
     fn claim(&mut self) -> Result<(), StoreError> {
         self.stamp.epoch = self.stamp.epoch.saturating_add(1);
         self.find_reserve()?;
-        self.commit(&[])?;
+        self.write(|_| Ok(()))?;
+        self.sync()?;
         self.keep_reserve()
     }
 }

@@ -42,6 +42,9 @@ impl<D: Disk> Journal<D> {
 
     /// Frees space for a commit of `brought` bytes. Returns whether it did.
     pub(super) fn make_room(&mut self, brought: u64) -> Result<bool, StoreError> {
+        if !self.obsolete.is_empty() {
+            self.sync()?;
+        }
         if self.remove_obsolete()? {
             return Ok(true);
         }

@@ -10,13 +10,13 @@ use crate::simulated::SimulatedDisk;
 
 /// A disk of which there is a copy from before each effect.
 #[derive(Debug)]
-struct Recorded {
-    disk: SimulatedDisk,
-    before: Vec<SimulatedDisk>,
+pub(super) struct Recorded {
+    pub(super) disk: SimulatedDisk,
+    pub(super) before: Vec<SimulatedDisk>,
 }
 
 impl Recorded {
-    const fn new(disk: SimulatedDisk) -> Self {
+    pub(super) const fn new(disk: SimulatedDisk) -> Self {
         Self { disk, before: Vec::new() }
     }
 }
@@ -38,6 +38,10 @@ impl Disk for Recorded {
 
     fn is_ours(&mut self) -> bool {
         self.disk.is_ours()
+    }
+
+    fn boot(&mut self) -> Option<u128> {
+        self.disk.boot()
     }
 }
 

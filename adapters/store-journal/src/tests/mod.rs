@@ -7,4 +7,5 @@ mod faults;
 mod planted;
 mod rescue;
 mod size;
+mod unsynced;
 mod workload;

@@ -3,13 +3,16 @@
 use super::crash::check_crashes;
 use super::damage::{check_damage, check_flips};
 use super::faults::check_faults;
+use super::unsynced::{check_failures, check_power};
 use crate::planted::{Defect, plant};
 
 fn check(seed: u64) -> Result<(), String> {
     check_damage(seed, 60)?;
     check_flips(seed, 30)?;
     check_faults(seed, 60)?;
-    check_crashes(seed, 200)
+    check_crashes(seed, 200)?;
+    check_failures(seed, 30)?;
+    check_power(seed, 120)
 }
 
 #[test]

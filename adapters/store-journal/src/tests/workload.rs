@@ -20,7 +20,7 @@ pub(super) enum Owned {
 }
 
 pub(super) fn options() -> Options {
-    Options { store: 7, segment_bytes: 2048, reserve_bytes: 2048 }
+    Options { segment_bytes: 2048, reserve_bytes: 2048, ..Options::new(7) }
 }
 
 /// So many random operations, in commits of 1 to 8: rows that are replaced, rows that stay, records that are appended and

@@ -2,6 +2,7 @@
 
 use zaichik_proto::{Producer, Timestamp};
 
+use super::staging::Changed;
 use super::{Producers, entry_at};
 use crate::store::{AnswerRow, ProducerRow};
 
@@ -45,6 +46,22 @@ impl Producers {
         let continues = entry.history.restore(row);
         self.own = self.own.saturating_sub(before).saturating_add(entry.history.footprint());
         continues
+    }
+
+    /// A stored producer is forgotten.
+    pub(in crate::broker) fn leave_out(&mut self, producer: u128) {
+        self.left_out.push(Changed::Gone { producer, answers: 0..0 });
+    }
+
+    /// So is one of its stored answers.
+    pub(in crate::broker) fn leave_out_answer(&mut self, producer: u128, number: u64) {
+        let end = number.saturating_add(1);
+        match self.left_out.last_mut() {
+            Some(Changed::Gone { producer: last, answers }) if *last == producer && answers.end == number => {
+                answers.end = end;
+            }
+            _ => self.left_out.push(Changed::Gone { producer, answers: number..end }),
+        }
     }
 
     /// Whether all answers of a producer were added.

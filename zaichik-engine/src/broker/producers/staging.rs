@@ -19,9 +19,11 @@ pub(super) enum Changed {
 }
 
 impl Producers {
-    /// Lists what changes from now on; a store has all producers that there are.
+    /// Lists what changes from now on; a store has all producers that there are, and those that were left out.
     pub(in crate::broker) fn begin_storing(&mut self) {
-        self.changes = Some(Changes::default());
+        let mut changes = Changes::default();
+        self.left_out.drain(..).for_each(|one| changes.add_removed(one));
+        self.changes = Some(changes);
         for index in 0..self.entries.end() {
             if let Some(entry) = self.entries.get_mut(index) {
                 entry.staged = entry.history.numbers();

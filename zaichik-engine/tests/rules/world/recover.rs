@@ -17,6 +17,20 @@ impl World {
     /// The same from other rows.
     pub(crate) fn recover_from(&mut self, rows: &[Row], now: Timestamp) {
         let restored = self.restore(&encoded(rows), now).expect("consistent rows");
+        self.replace(restored);
+    }
+
+    /// The broker and its machine end without a word. Of its commits, only these rows are left, so another instance takes
+    /// its place.
+    pub(crate) fn lose_commits(&mut self, rows: &[Row], instance: u128) {
+        let seed = Seed::new(instance, 2);
+        let mut restore = Restore::as_another(self.broker.config().clone(), seed).expect("valid");
+        encoded(rows).iter().try_for_each(|(key, value)| restore.row(key, value)).expect("consistent rows");
+        let restored = restore.finish(self.now).expect("consistent rows");
+        self.replace(restored);
+    }
+
+    fn replace(&mut self, restored: Broker) {
         restored.verify().expect("a consistent broker");
         for end in &self.ends {
             let mut pipe = end.pipe.borrow_mut();

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
-use zaichik_engine::store::{Commit, Fetch, FetchError, Row, RunKind, Ticket, TopicRow};
+use zaichik_engine::store::{Commit, Fetch, FetchError, Op, Row, RunKind, Ticket, TopicRow};
 use zaichik_engine::{Broker, Restore, Seed, Timestamp};
 use zaichik_proto::RecordRef;
 use zaichik_testkit::{Connections, Rows};
@@ -27,6 +27,15 @@ impl World {
         self.connections.broker.begin_storing();
         self.stored = Some(Rows::default());
         self.keep_store();
+    }
+
+    /// The same with a store that has these rows; the first commit is not given to it yet.
+    pub(crate) fn begin_storing_with(&mut self, rows: &[Row]) {
+        let ops = rows.iter().map(|row| Op::Put { row: row.clone() }).collect();
+        let mut stored = Rows::default();
+        stored.apply(&Commit { ticket: Ticket::FIRST, ops });
+        self.connections.broker.begin_storing();
+        (self.stored, self.stores_at_once) = (Some(stored), false);
     }
 
     /// Gives what is due to a store that finishes at once; returns whether anything was.
@@ -73,6 +82,20 @@ impl World {
     pub(crate) fn fail_store(&mut self) {
         let Connections { broker, effects, now, .. } = &mut self.connections;
         broker.store_failed(*now, effects);
+        self.collect(false);
+    }
+
+    /// The store has a commit, and did not sync it.
+    pub(crate) fn write_commit(&mut self, ticket: Ticket) {
+        let Connections { broker, effects, now, .. } = &mut self.connections;
+        let _ = broker.written(*now, ticket, effects);
+        self.collect(false);
+    }
+
+    /// The store synced every commit that it has.
+    pub(crate) fn sync(&mut self) {
+        let Connections { broker, effects, now, .. } = &mut self.connections;
+        let _ = broker.synced(*now, effects);
         self.collect(false);
     }
 

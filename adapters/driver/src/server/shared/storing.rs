@@ -72,6 +72,29 @@ impl Shared {
         })
     }
 
+    /// The store has a commit that will be durable later.
+    pub(in crate::server) fn written(&self, ticket: Ticket) -> Result<(), Poisoned> {
+        self.locked(|state, now| {
+            if state.broker.written(now, ticket, &mut state.effects) == Turn::More {
+                state.wake_housekeeper = true;
+            }
+        })
+    }
+
+    /// All commits that the store has are durable.
+    pub(in crate::server) fn synced(&self) -> Result<(), Poisoned> {
+        self.locked(|state, now| {
+            if state.broker.synced(now, &mut state.effects) == Turn::More {
+                state.wake_housekeeper = true;
+            }
+        })
+    }
+
+    /// Whether a client waits until they are.
+    pub(in crate::server) fn wants_sync(&self) -> Result<bool, Poisoned> {
+        self.inspect(zaichik_engine::Broker::wants_sync)
+    }
+
     /// For how long a store without space is waited for at least; `None` if no longer. A broker that was asked to stop
     /// waits until its grace is over, even if its connections have ended.
     pub(in crate::server) fn store_patience(&self) -> Result<Option<Duration>, Poisoned> {

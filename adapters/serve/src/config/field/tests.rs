@@ -57,6 +57,25 @@ fn a_size_may_be_left_to_the_broker() {
 }
 
 #[test]
+fn syncs_are_always_or_at_an_interval() {
+    let mut sync = StorageSync::Always;
+    for (given, shown) in [("interval 1s", "\"interval 1s\""), ("interval 90s", "\"interval 1m30s\"")] {
+        Field::Sync(&mut sync).read(&text(given)).expect(given);
+        assert_eq!(Field::Sync(&mut sync).write(), shown);
+        let again = sync;
+        Field::Sync(&mut sync).read(&text(shown.trim_matches('"'))).expect(shown);
+        assert_eq!(sync, again);
+    }
+    Field::Sync(&mut sync).read(&text("always")).unwrap();
+    assert_eq!((sync, Field::Sync(&mut sync).write()), (StorageSync::Always, "\"always\"".to_owned()));
+    for wrong in
+        ["", "interval", "interval=1s", "interval 0s", "interval 1", "interval1s", "1s", "never", "always 1s"]
+    {
+        assert!(Field::Sync(&mut sync).read(&text(wrong)).is_err(), "{wrong}");
+    }
+}
+
+#[test]
 fn memory_is_a_share_or_a_size() {
     for (given, expected) in [("25%", Memory::Share(25)), ("256MiB", Memory::Bytes(256 << 20))] {
         assert_eq!(memory(&text(given)), Ok(expected));
