@@ -84,7 +84,7 @@ pub fn b7_a_killed_broker_that_syncs_at_an_interval_loses_nothing(path: &str) {
 }
 
 /// After the machine has ended, clients hear that what they know is void.
-pub fn b_26_when_the_machine_ended_clients_hear_of_another_instance(path: &str) {
+pub fn b_43_when_the_machine_ended_clients_hear_of_another_instance(path: &str) {
     if !KNOWS_BOOT {
         return;
     }

@@ -135,7 +135,7 @@ macro_rules! command_tests {
         );
         $crate::command_tests!($command, interval;
             b7_a_killed_broker_that_syncs_at_an_interval_loses_nothing
-            b_26_when_the_machine_ended_clients_hear_of_another_instance
+            b_43_when_the_machine_ended_clients_hear_of_another_instance
             b3_a_clock_far_before_the_last_commit_is_refused_unless_it_is_accepted
             b3_a_clock_a_little_before_the_last_commit_is_used
         );

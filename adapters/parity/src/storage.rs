@@ -197,7 +197,7 @@ pub fn the_start_lines_say_what_was_recovered(path: &str) {
         place.unwrap_or_else(|| panic!("no line says {what}: {lines:?}"))
     };
     let new = Broker::run(&mut stored(path, 0, &data));
-    place(&new.start, &format!("storage: {} is new", data.display()));
+    place(&new.start, &format!("storage: {} is new; sync always", data.display()));
     new.signal("TERM");
     assert_eq!(new.end().0, Some(0));
     used(path, &directory);
@@ -205,7 +205,9 @@ pub fn the_start_lines_say_what_was_recovered(path: &str) {
     let recovered = place(&broker.start, &format!("storage: {}: recovered 1 topics from ", data.display()));
     let line = &broker.start[recovered];
     let words: Vec<_> = line.split(" topics from ").nth(1).expect("it has").split_whitespace().collect();
-    let [rows, "rows", "and", bytes, "KiB", "in", _, "ms"] = words[..] else { panic!("{line}") };
+    let [rows, "rows", "and", bytes, "KiB", "in", _, "ms;", "sync", "always"] = words[..] else {
+        panic!("{line}")
+    };
     assert!(rows.parse::<u32>().expect("a number") > 20, "{line}");
     assert!(bytes.parse::<f64>().expect("a number") > 2.0, "{line}");
     let order = ["listening http://", ": recovered ", "listening zaichik://", "ready in "];
