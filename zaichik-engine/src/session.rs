@@ -192,7 +192,7 @@ impl Session {
             applied = self.apply(now, broker, effects);
         }
         if broker.is_storing() {
-            // What no answer tells of may wait.
+            // Changes that no answer reveals may wait.
             broker.notice_changes(effects);
             let awaits_sync = core::mem::take(&mut self.awaits_sync);
             self.hold(broker.awaited(awaits_sync), broker, effects);

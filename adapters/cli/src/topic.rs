@@ -83,7 +83,7 @@ struct Alter {
     server: ServerArgs,
 }
 
-/// Consumers that have not received the messages are told that they are gone. The offsets of the others stay.
+/// Consumers that have not received the messages get a gap. All other messages keep their offsets.
 #[derive(Debug, Args)]
 struct Trim {
     /// Name of the topic.

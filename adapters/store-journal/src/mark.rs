@@ -14,7 +14,7 @@ const FRONT: &str = "not every commit may be on the disk\nboot ";
 /// How the last owner of a directory ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Ending {
-    /// Everything that it was told to be durable is there, and nothing else was told.
+    /// Every commit that was reported as durable is there, and no other commit was reported.
     Clean,
     /// Only its process ended: everything that it wrote is there, but not all of it may be durable.
     OfProcess,

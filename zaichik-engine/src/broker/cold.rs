@@ -76,7 +76,7 @@ impl Broker {
     }
 
     /// The store has read back what [`poll_fetch`](Self::poll_fetch) asked for: the records, as they lie in the rows, one
-    /// after the other. Who waits for them is woken.
+    /// after the other. Wakes the readers and requests that wait for them.
     ///
     /// # Errors
     /// They are not the records that were stored: the store is damaged, and the broker can't go on with it.

@@ -263,7 +263,7 @@ impl Broker {
         self.storing.as_ref().and_then(|storing| storing.awaited(is_synced))
     }
 
-    /// What was changed by now may wait until something that tells of it is to be sent.
+    /// Changes made so far may wait until output that reveals them is to be sent.
     #[inline]
     pub(crate) fn notice_changes(&mut self, effects: &mut Effects) {
         if self.storing.is_some() {
