@@ -142,7 +142,7 @@ impl Restore {
         let seed = if self.is_another { self.seed } else { Seed { instance, ..self.seed } };
         self.broker.session_config = Arc::new(SessionConfig::new(&self.broker.config, seed));
         self.finish_producers(now)?;
-        self.finish_topics(now)?;
+        self.finish_topics(stored_at, now)?;
         self.finish_cursors(stored_at, now)?;
         self.broker.charge_tables();
         Ok(self.broker)
@@ -271,12 +271,12 @@ impl Restore {
         Ok(())
     }
 
-    fn finish_topics(&mut self, now: Timestamp) -> Result<(), RowError> {
+    fn finish_topics(&mut self, stored_at: Timestamp, now: Timestamp) -> Result<(), RowError> {
         let Broker { topics, memory, .. } = &mut self.broker;
         let hash_key = topics.hash_key();
         for parts in &self.topics {
             let id = TopicId(parts.row.topic);
-            let restored = topics[id].restore_parts(now, parts, hash_key, memory.retired());
+            let restored = topics[id].restore_parts((stored_at, now), parts, hash_key, memory.retired());
             restored.map_err(|what| contradiction(Key::Topic { topic: parts.row.topic }, what))?;
             topics.settle(id, memory);
         }

@@ -55,6 +55,11 @@ pub struct TopicRow {
     pub hidden_below: u64,
     /// The offset after the highest one that a limit removed (rule R9).
     pub limit_end: u64,
+    /// Of the records from `first` on, limits have removed the oldest: at least so many. Not 0 only while the broker can't
+    /// say which is the first one that is left, because those at the front are only in the store (rule B8).
+    pub dropped_records: u64,
+    /// The same in bytes: every record in front of which there are fewer.
+    pub dropped_bytes: u64,
     /// When the times of `latest` compaction were changed (rule R7); zero in `first` mode.
     pub changed_at: Timestamp,
     /// The windows of `first` compaction for the keys that it remembers; none if it remembers none.
