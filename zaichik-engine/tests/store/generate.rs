@@ -14,7 +14,9 @@ use zaichik_proto::{
 
 /// A row of any kind.
 pub(crate) fn row() -> impl Strategy<Value = Row> {
-    let meta = (any::<u128>(), time()).prop_map(|(instance, now)| Row::Meta(MetaRow { instance, now }));
+    let meta = (any::<u128>(), time(), any::<u64>());
+    let meta =
+        meta.prop_map(|(instance, now, stopped_micros)| Row::Meta(MetaRow { instance, now, stopped_micros }));
     prop_oneof![
         meta,
         topic().prop_map(Row::Topic),

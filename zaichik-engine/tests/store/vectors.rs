@@ -27,8 +27,8 @@ fn hex(bytes: &[u8]) -> String {
 
 #[test]
 fn the_broker() {
-    let row = MetaRow { instance: 0x1234, now: AT(1_000_000) };
-    check(Row::Meta(row), "00", "01 34120000000000000000000000000000 40420f0000000000");
+    let row = MetaRow { instance: 0x1234, now: AT(1_000_000), stopped_micros: 5 };
+    check(Row::Meta(row), "00", "01 34120000000000000000000000000000 40420f0000000000 0500000000000000");
 }
 
 #[test]
