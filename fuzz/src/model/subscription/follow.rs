@@ -13,6 +13,7 @@ impl Subscription {
     /// Follows an observed record or Gap; returns the number of silent offsets before it.
     pub(crate) fn follow(&mut self, seen: &Event, topic: &Topic, now: u64) -> Result<u64, Broken> {
         match self.pause {
+            Some(pause) if pause.until > now && !pause.is_certain => self.pause = None,
             Some(pause) if pause.until > now => {
                 return Broken::because("A4", format!("{seen:?} at {now}, paused until {}", pause.until));
             }
