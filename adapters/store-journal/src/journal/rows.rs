@@ -1,12 +1,11 @@
 //! Stores what a broker commits.
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use zaichik_engine::store::{Commit, Fetch, Key, Op, Row};
 
 use super::Journal;
 use crate::disk::Disk;
 use crate::error::{Damage, StoreError};
-use crate::reader::Reader;
 use crate::recovery::corrupt;
 
 impl<D: Disk> Journal<D> {
@@ -51,20 +50,25 @@ impl<D: Disk> Journal<D> {
         let (mut from, mut to) = (Vec::new(), Vec::new());
         Key::Records { topic: fetch.topic, start: fetch.from }.encode(&mut from);
         Key::Records { topic: fetch.topic, start: fetch.to }.encode(&mut to);
-        let (mut reader, mut records) = (Reader::default(), BytesMut::new());
-        for (key, place) in self.index.range(&from, &to) {
-            let value = reader.row(&mut self.disk, key, place)?;
+        let rows = || self.index.range(&from, &to);
+        let most = rows().fold(0_usize, |sum, (_, place)| sum.saturating_add(place.len as usize));
+        let mut records = Vec::with_capacity(most);
+        self.fetching.restart();
+        for (key, place) in rows() {
+            let value = self.fetching.row(&mut self.disk, key, place)?;
             let Ok(Row::Records(row)) = Row::decode(key, value) else {
                 return Err(corrupt(place.segment, u64::from(place.at), Damage::Malformed));
             };
             records.extend_from_slice(&row.data);
         }
-        Ok(records.freeze())
+        // The broker accounts for the records, so nothing else is kept with them.
+        Ok(records.into_boxed_slice().into())
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use bytes::BytesMut;
     use zaichik_engine::Timestamp;
     use zaichik_engine::store::{MetaRow, RecordsRow, Run, RunKind, Ticket};
     use zaichik_proto::Record;
