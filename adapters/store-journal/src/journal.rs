@@ -19,6 +19,7 @@ use crate::reader::Reader;
 use crate::recovery::{corrupt, outline};
 use crate::segment::{FORMAT, SegmentHeader};
 
+mod ahead;
 mod durability;
 mod opening;
 mod reserve;
@@ -41,6 +42,8 @@ pub struct Journal<D = Files> {
     cleaning: Cleaning,
     /// The segment that is being written.
     active: Outline,
+    /// Up to where its file is written, with what is ahead of its frames.
+    prepared: u64,
     /// Whether the next frame begins a new segment in any case.
     is_sealed: bool,
     /// The last commit's.
@@ -172,6 +175,10 @@ impl<D: Disk> Journal<D> {
         let encoded = frame.get(..HEADER).unwrap_or_default().to_vec();
         let written = self.disk.run(Effect::Write { file, at: site.at, bytes: frame });
         self.checked("write", file, written)?;
+        if is_new {
+            self.prepared = 0;
+        }
+        self.write_ahead(file, site.at)?;
         if is_planted(Defect::RemovedTooEarly) {
             for number in self.lengths.range(..stamp.oldest).map(|(number, _)| *number) {
                 self.disk.run(Effect::Remove(File::Segment(number))).map_err(StoreError::Failed)?;
@@ -210,11 +217,20 @@ impl<D: Disk> Journal<D> {
             self.sync()?;
         }
         let number = self.active.segment();
-        if !self.is_sealed && self.active.is_worth_it() {
+        if !self.is_sealed {
             let file = File::Segment(number);
-            let outline = self.active.encode();
-            self.run("write", file, Effect::Write { file, at: self.active.end, bytes: &outline })?;
-            self.lengths.insert(number, self.active.end.saturating_add(outline.len() as u64));
+            let mut len = self.active.end;
+            if self.active.is_worth_it() {
+                let outline = self.active.encode();
+                self.run("write", file, Effect::Write { file, at: len, bytes: &outline })?;
+                len = len.saturating_add(outline.len() as u64);
+                self.lengths.insert(number, len);
+            }
+            // The outline is looked for at the end of the file.
+            if self.prepared > len {
+                self.run("truncate", file, Effect::Truncate { file, len })?;
+                self.prepared = len;
+            }
         }
         // The next segment may exist from here on, even if there is no space for it. A frame in this one would contradict
         // the next one's header.

@@ -29,6 +29,8 @@ pub enum Defect {
     RemovedBeforeSync,
     /// After a loss of power, the journal does not say that commits may be missing.
     LossNotTold,
+    /// Zeros are written where the frame before them begins.
+    AheadOfNothing,
 }
 
 #[cfg(feature = "planted")]
@@ -46,6 +48,7 @@ impl Defect {
         Self::SegmentNotSynced,
         Self::RemovedBeforeSync,
         Self::LossNotTold,
+        Self::AheadOfNothing,
     ];
 }
 

@@ -89,6 +89,7 @@ impl<D: Disk> Journal<D> {
             obsolete: Vec::new(),
             lengths: BTreeMap::new(),
         });
+        let prepared = recovered.lengths.get(&recovered.tail.segment()).copied().unwrap_or_default();
         Self {
             disk,
             options,
@@ -96,6 +97,7 @@ impl<D: Disk> Journal<D> {
             index: recovered.index,
             cleaning: Cleaning::default(),
             active: recovered.tail,
+            prepared,
             is_sealed: recovered.is_followed,
             stamp: recovered.stamp,
             durability: Durability::default(),
@@ -114,6 +116,7 @@ impl<D: Disk> Journal<D> {
         let (file, len) = (File::Segment(self.active.segment()), self.active.end);
         self.run("truncate", file, Effect::Truncate { file, len })?;
         self.run("sync", file, Effect::Sync(file))?;
+        self.prepared = len;
         self.lengths.insert(self.active.segment(), len);
         Ok(())
     }
