@@ -10,7 +10,6 @@ use crate::error::{Damage, StoreError, failed, is_full};
 use crate::files::Files;
 use crate::floor::Floor;
 use crate::frame::{Draft, HEADER, MAX_FRAME, Stamp, TooLong};
-use crate::index::Index;
 use crate::op::Op;
 use crate::options::{Options, Syncing};
 use crate::outline::Outline;
@@ -18,6 +17,7 @@ use crate::planted::{Defect, is_planted};
 use crate::reader::Reader;
 use crate::recovery::{corrupt, outline};
 use crate::segment::{FORMAT, SegmentHeader};
+use crate::shared_index::SharedIndex;
 
 mod ahead;
 mod durability;
@@ -38,7 +38,7 @@ pub struct Journal<D = Files> {
     disk: D,
     options: Options,
     store: u128,
-    index: Index,
+    index: SharedIndex,
     cleaning: Cleaning,
     /// The segment that is being written.
     active: Outline,
@@ -132,7 +132,7 @@ impl<D: Disk> Journal<D> {
         let before = self.draft.content_bytes();
         fill(&mut self.draft).map_err(too_long)?;
         let brought = self.draft.content_bytes().saturating_sub(before);
-        let oldest = self.cleaning.oldest(&self.index, self.active.segment().max(1));
+        let oldest = self.cleaning.oldest(&self.index.read(), self.active.segment().max(1));
         let stamp = Stamp { sequence: self.stamp.sequence.saturating_add(1), oldest, ..self.stamp };
         loop {
             match self.append(stamp) {
@@ -141,7 +141,7 @@ impl<D: Disk> Journal<D> {
             }
         }
         self.cleaning.moved(moves, brought);
-        self.index.forget_below(oldest);
+        self.index.write().forget_below(oldest);
         while let Some(first) = self.lengths.first_entry().filter(|first| *first.key() < oldest) {
             self.obsolete.push((first.remove_entry().0, stamp.sequence));
         }
@@ -151,7 +151,7 @@ impl<D: Disk> Journal<D> {
     /// Drafts a frame with what is moved.
     fn draft_moves(&mut self) -> Result<Moves, StoreError> {
         self.draft.clear();
-        let (rows, moves) = self.cleaning.plan(&self.index);
+        let (rows, moves) = self.cleaning.plan(&self.index.read());
         let mut reader = Reader::default();
         for (key, place) in rows {
             let value =
@@ -202,6 +202,7 @@ impl<D: Disk> Journal<D> {
         let values = site.at.saturating_add(HEADER as u64);
         let table = self.draft.table();
         self.index
+            .write()
             .apply(site.segment, values, table)
             .map_err(|_| corrupt(site.segment, site.at, Damage::Malformed))?;
         self.active.push(header, &encoded, table);
@@ -309,12 +310,12 @@ impl<D: Disk> Journal<D> {
         }
         self.remove_obsolete()?;
         if let Some(number) =
-            self.cleaning.wants(&self.index, self.active.segment(), self.options.segment_bytes)
+            self.cleaning.wants(&self.index.read(), self.active.segment(), self.options.segment_bytes)
         {
             let len = self.lengths.get(&number).copied().unwrap_or(0);
             let found =
                 outline(&mut self.disk, self.store, number, len).inspect_err(|_| self.is_failed = true)?;
-            self.cleaning.start(&found.1, &self.index);
+            self.cleaning.start(&found.1, &self.index.read());
         } else {
             self.cleaning.rest();
         }
@@ -349,7 +350,7 @@ impl<D: Disk> Journal<D> {
         mut show: impl FnMut(&[u8], &[u8]) -> Result<(), E>,
     ) -> Result<(), E> {
         let mut reader = Reader::default();
-        for (key, place) in self.index.rows() {
+        for (key, place) in self.index.read().rows() {
             show(key, reader.row(&mut self.disk, key, place)?)?;
         }
         Ok(())
@@ -362,15 +363,16 @@ impl<D: Disk> Journal<D> {
     /// [`StoreError::Corrupt`] if it does not have its checksum, [`StoreError::Failed`] if it cannot be read.
     pub fn get(&mut self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
         let mut reader = Reader::default();
-        let place = self.index.get(key);
+        let place = self.index.read().get(key);
         place.map(|place| reader.row(&mut self.disk, key, place).map(<[u8]>::to_vec)).transpose()
     }
 
     /// What the journal consists of.
     pub fn info(&self) -> Info {
+        let index = self.index.read();
         Info {
-            rows: self.index.len(),
-            live_bytes: self.index.total().live,
+            rows: index.len(),
+            live_bytes: index.total().live,
             segments: self.lengths.len(),
             bytes: self.lengths.values().fold(0, |sum, len| sum.saturating_add(*len)),
             sequence: self.stamp.sequence,

@@ -31,6 +31,8 @@ pub enum Defect {
     LossNotTold,
     /// Zeros are written where the frame before them begins.
     AheadOfNothing,
+    /// A row that was moved while it was read back is not looked for again.
+    MovedRowIsLost,
 }
 
 #[cfg(feature = "planted")]
@@ -49,6 +51,7 @@ impl Defect {
         Self::RemovedBeforeSync,
         Self::LossNotTold,
         Self::AheadOfNothing,
+        Self::MovedRowIsLost,
     ];
 }
 

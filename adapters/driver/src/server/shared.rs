@@ -271,8 +271,9 @@ struct State {
     wake_housekeeper: bool,
     /// When the grace of a drain is over. It is not set by an abort.
     grace_ends: Option<Timestamp>,
-    /// Of the thread of the store, if there is one and it has begun.
+    /// Of the threads of the store, if there is one and they have begun.
     storekeeper: Option<Waker>,
+    store_reader: Option<Waker>,
     /// Housekeeping has ended.
     is_over: bool,
     store_error: Option<StoreError>,
@@ -292,6 +293,7 @@ impl State {
             wake_housekeeper: false,
             grace_ends: None,
             storekeeper: None,
+            store_reader: None,
             is_over: false,
             store_error: None,
             paused: Duration::ZERO,
@@ -364,6 +366,9 @@ impl State {
         if self.effects.take_store() {
             aftermath.store.clone_from(&self.storekeeper);
         }
+        if self.effects.take_fetch() {
+            aftermath.reader.clone_from(&self.store_reader);
+        }
         let rest = aftermath.is_full();
         if self.effects.take_rearm() || self.wake_housekeeper || rest {
             self.wake_housekeeper = false;
@@ -396,6 +401,7 @@ struct Aftermath {
     woken: usize,
     housekeeper: Option<Waker>,
     store: Option<Waker>,
+    reader: Option<Waker>,
     notes: Vec<Note>,
 }
 
@@ -406,6 +412,7 @@ impl Aftermath {
             woken: 0,
             housekeeper: None,
             store: None,
+            reader: None,
             notes: Vec::new(),
         }
     }
@@ -423,9 +430,7 @@ impl Aftermath {
 
     fn run(self) {
         // The store first: its work takes longest.
-        if let Some(store) = self.store {
-            store.wake();
-        }
+        self.store.into_iter().chain(self.reader).for_each(Waker::wake);
         self.wakers.into_iter().take(self.woken).flatten().for_each(Waker::wake);
         if let Some(housekeeper) = self.housekeeper {
             housekeeper.wake();

@@ -20,6 +20,7 @@ use crate::outline::Outline;
 use crate::planted::{Defect, is_planted};
 use crate::recovery::{Missing, Recovered, read, recover};
 use crate::segment::SEGMENT_HEADER;
+use crate::shared_index::SharedIndex;
 
 /// Bytes that are read and written again at once.
 const REWRITTEN_AT_ONCE: u64 = 1 << 20;
@@ -94,7 +95,7 @@ impl<D: Disk> Journal<D> {
             disk,
             options,
             store,
-            index: recovered.index,
+            index: SharedIndex::new(recovered.index),
             cleaning: Cleaning::default(),
             active: recovered.tail,
             prepared,
