@@ -150,7 +150,7 @@ impl Broker {
     #[inline]
     pub(super) fn notice_fetches(&self, effects: &mut Effects) {
         if !self.topics.fetching.asked.is_empty() {
-            effects.store();
+            effects.fetch();
         }
     }
 

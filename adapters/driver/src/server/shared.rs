@@ -270,8 +270,9 @@ struct State {
     wake_housekeeper: bool,
     /// When the grace of a drain is over. It is not set by an abort.
     grace_ends: Option<Timestamp>,
-    /// Of the thread of the store, if there is one and it has begun.
+    /// Of the threads of the store, if there is one and they have begun.
     storekeeper: Option<Waker>,
+    store_reader: Option<Waker>,
     /// Housekeeping has ended.
     is_over: bool,
     store_error: Option<StoreError>,
@@ -291,6 +292,7 @@ impl State {
             wake_housekeeper: false,
             grace_ends: None,
             storekeeper: None,
+            store_reader: None,
             is_over: false,
             store_error: None,
             paused: Duration::ZERO,

@@ -16,6 +16,7 @@ pub(super) struct Aftermath {
     woken: usize,
     housekeeper: Option<Waker>,
     store: Option<Waker>,
+    reader: Option<Waker>,
     notes: Vec<Note>,
 }
 
@@ -26,6 +27,7 @@ impl Aftermath {
             woken: 0,
             housekeeper: None,
             store: None,
+            reader: None,
             notes: Vec::new(),
         }
     }
@@ -45,6 +47,9 @@ impl Aftermath {
         }
         if state.effects.take_store() {
             self.store.clone_from(&state.storekeeper);
+        }
+        if state.effects.take_fetch() {
+            self.reader.clone_from(&state.store_reader);
         }
         let rest = self.is_full();
         if state.effects.take_rearm() || state.wake_housekeeper || rest {
@@ -67,9 +72,7 @@ impl Aftermath {
     /// Wakes the tasks and writes the log.
     pub(super) fn run(self) {
         // The store first: its work takes longest.
-        if let Some(store) = self.store {
-            store.wake();
-        }
+        self.store.into_iter().chain(self.reader).for_each(Waker::wake);
         self.wakers.into_iter().take(self.woken).flatten().for_each(Waker::wake);
         if let Some(housekeeper) = self.housekeeper {
             housekeeper.wake();
