@@ -52,6 +52,8 @@ pub enum Defect {
     LimitForgotten,
     /// Rule B6: the row of the first record that is left is removed with those before it.
     WideTrim,
+    /// Rule B9: a record is copied to a dead-letter topic although the store has no space. Nobody asks for the copy.
+    DeadLetterWithoutSpace,
 }
 
 #[cfg(feature = "planted")]
@@ -79,6 +81,7 @@ impl Defect {
         Self::KeysLeftOut,
         Self::LimitForgotten,
         Self::WideTrim,
+        Self::DeadLetterWithoutSpace,
     ];
 }
 
