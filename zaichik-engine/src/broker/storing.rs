@@ -219,7 +219,7 @@ impl Broker {
     /// publishes are refused, and whatever creates something. It may be called at any time; nobody waits for it.
     pub fn store_full(&mut self, now: Timestamp, is_full: bool) {
         self.tick(now);
-        self.topics.is_full = is_full && self.is_storing();
+        self.topics.is_full = is_full;
     }
 
     /// The store failed: it may or may not have the commit under way, so nothing that waits for it is ever sent. All
