@@ -29,6 +29,10 @@ pub enum Defect {
     RemovedBeforeSync,
     /// After a loss of power, the journal does not say that commits may be missing.
     LossNotTold,
+    /// A commit for which there was no space counts as made.
+    NoSpaceIgnored,
+    /// The reserve is not written again when there is space.
+    ReserveNotRestored,
 }
 
 #[cfg(feature = "planted")]
@@ -46,6 +50,8 @@ impl Defect {
         Self::SegmentNotSynced,
         Self::RemovedBeforeSync,
         Self::LossNotTold,
+        Self::NoSpaceIgnored,
+        Self::ReserveNotRestored,
     ];
 }
 

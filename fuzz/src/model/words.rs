@@ -261,9 +261,7 @@ impl Answer {
         let plain = |code| if code == RefusalCode::StorageFull { RefusalCode::Busy } else { code };
         match self {
             Self::Repeated(answer) => answer.plain(),
-            Self::Refused { code, value, operation } => {
-                Self::Refused { code: plain(code), value, operation }
-            }
+            Self::Refused { code, value, operation } => Self::Refused { code: plain(code), value, operation },
             Self::RefusedFor(reasons) => {
                 Self::RefusedFor(reasons.into_iter().map(|(code, value)| (plain(code), value)).collect())
             }

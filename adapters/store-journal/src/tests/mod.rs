@@ -3,6 +3,7 @@
 mod crash;
 mod damage;
 mod faults;
+mod full;
 #[cfg(feature = "planted")]
 mod planted;
 mod rescue;
