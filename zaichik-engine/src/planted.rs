@@ -54,6 +54,8 @@ pub enum Defect {
     WideTrim,
     /// Rule R5: what a limit removes of records that are only in the store is decided when they are read back.
     LimitPostponed,
+    /// Rule B9: a record is copied to a dead-letter topic although the store has no space. Nobody asks for the copy.
+    DeadLetterWithoutSpace,
 }
 
 #[cfg(feature = "planted")]
@@ -82,6 +84,7 @@ impl Defect {
         Self::LimitForgotten,
         Self::WideTrim,
         Self::LimitPostponed,
+        Self::DeadLetterWithoutSpace,
     ];
 }
 

@@ -191,12 +191,7 @@ impl Session {
         if self.state == State::Open {
             applied = self.apply(now, broker, effects);
         }
-        if broker.is_storing() {
-            // Changes that no answer reveals may wait.
-            broker.notice_changes(effects);
-            let awaits_sync = core::mem::take(&mut self.awaits_sync);
-            self.hold(broker.awaited(awaits_sync), broker, effects);
-        }
+        self.hold_answers(broker, effects);
         let mut stopping = Turn::Done;
         if let Some(stops_at) = start.stops_at {
             stopping = self.stop(now, stops_at, broker);
@@ -358,6 +353,16 @@ impl Session {
         self.inbound.shrink();
         self.outbound.shrink();
         self.answers.shrink();
+    }
+
+    /// The answers that were put into the output wait for a commit, if there is a store.
+    fn hold_answers(&mut self, broker: &mut Broker, effects: &mut Effects) {
+        if broker.is_storing() {
+            // Changes that no answer reveals may wait.
+            broker.notice_changes(effects);
+            let awaits_sync = core::mem::take(&mut self.awaits_sync);
+            self.hold(broker.awaited(awaits_sync), broker, effects);
+        }
     }
 
     /// What was put into the output waits for a commit.

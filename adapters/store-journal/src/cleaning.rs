@@ -5,7 +5,7 @@
 //! superfluous in their order, so a row moves at most once while all of the journal is rewritten, and what removed a row
 //! is never gone before the row.
 
-use crate::index::{Index, Key, Place};
+use crate::index::{Index, Key, Place, Usage};
 use crate::outline::Outline;
 use crate::planted::{Defect, is_planted};
 use crate::table::{Entries, Entry, row_bytes};
@@ -48,6 +48,23 @@ impl Cleaning {
             .saturating_add(segment_bytes);
         let oldest = index.oldest_live().filter(|oldest| *oldest < active)?;
         (self.rows.is_empty() && total.written > allowed).then_some(oldest)
+    }
+
+    /// The same while there is no space but `reserve` bytes: what is moved has to fit, and to free as much again.
+    pub(crate) fn wants_space(&self, index: &Index, active: u64, reserve: u64) -> Option<u64> {
+        let oldest = index.oldest_live().filter(|oldest| *oldest < active && self.rows.is_empty())?;
+        let Usage { written, live } = index.usage(oldest);
+        (live <= reserve / 2 && live <= written / 2).then_some(oldest)
+    }
+
+    /// Whether rows are still to be moved.
+    pub(crate) const fn is_under_way(&self) -> bool {
+        !self.rows.is_empty()
+    }
+
+    /// The next commit may move as much as any, whatever those before it brought: space is needed.
+    pub(crate) const fn hurry(&mut self) {
+        self.credit = MAX_MOVED;
     }
 
     /// Begins with this segment.

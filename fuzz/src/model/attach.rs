@@ -108,7 +108,12 @@ impl Model {
         let Some(index) = self.durable(request.topic, durable.name) else {
             let count = self.subscriptions.iter().filter(|one| one.name.is_some()).count();
             let limit = self.bounds.max_durables;
-            return (count >= limit as usize).then(|| (RefusalCode::SubscriptionsFull, u64::from(limit)));
+            let is_full = count >= limit as usize;
+            return if is_full {
+                Some((RefusalCode::SubscriptionsFull, u64::from(limit)))
+            } else {
+                self.check_space().err()
+            };
         };
         let one = &self.subscriptions[index];
         let is_held = one.holder.is_some_and(|(holder, _)| holder != session);

@@ -100,9 +100,10 @@ impl Model {
     fn copy_to(&mut self, id: u32, copy: Record) -> Option<()> {
         let (now, cursors) = (self.now, self.cursors(id));
         let is_large = copy.len() > u64::from(self.bounds.max_message) + FRAME_ROOM;
+        let is_full = self.is_full;
         let room = self.dead_letter_room.map(|room| room.checked_sub(1));
         let topic = self.topic_mut(id).expect("it was created");
-        if is_large || room == Some(None) || topic.settings.ttl == 0 {
+        if is_full || is_large || room == Some(None) || topic.settings.ttl == 0 {
             return None;
         }
         let accepted = topic.publish(now, &[copy], FOREVER, &cursors, (0, 0)).ok()?;

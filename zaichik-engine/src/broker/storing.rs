@@ -214,6 +214,13 @@ impl Broker {
         }
     }
 
+    /// The store has no space but what it keeps for commits that bring little, or has space again (rule B9): meanwhile
+    /// publishes are refused, and whatever creates something. It may be called at any time; nobody waits for it.
+    pub fn store_full(&mut self, now: Timestamp, is_full: bool) {
+        self.tick(now);
+        self.topics.is_full = is_full;
+    }
+
     /// The store failed: it may or may not have the commit under way, so nothing that waits for it is ever sent. All
     /// connections are closed and none is accepted any more; a restart tells what was stored.
     pub fn store_failed(&mut self, now: Timestamp, effects: &mut Effects) {
