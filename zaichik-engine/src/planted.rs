@@ -54,6 +54,8 @@ pub enum Defect {
     WideTrim,
     /// Rule B9: a record is copied to a dead-letter topic although the store has no space. Nobody asks for the copy.
     DeadLetterWithoutSpace,
+    /// Rule R5: what a limit removes of records that are only in the store is decided when they are read back.
+    LimitPostponed,
 }
 
 #[cfg(feature = "planted")]
@@ -82,6 +84,7 @@ impl Defect {
         Self::LimitForgotten,
         Self::WideTrim,
         Self::DeadLetterWithoutSpace,
+        Self::LimitPostponed,
     ];
 }
 

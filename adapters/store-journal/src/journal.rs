@@ -31,7 +31,7 @@ use durability::Durability;
 /// It belongs to one thread: [`commit`](Self::commit) returns when the commit is durable, or, if commits are synced
 /// [on demand](crate::Syncing::OnDemand), when it survives the end of the process. Memory: 60 to 80 bytes a row,
 /// the length of each key above 13 bytes, the outline of the segment that is being written (a seventh of it with rows of
-/// 200 bytes in commits of their own), and twice the longest commit.
+/// 200 bytes in commits of their own), twice the longest commit, and 1 MiB to read rows back.
 #[derive(Debug)]
 pub struct Journal<D = Files> {
     disk: D,
@@ -47,6 +47,8 @@ pub struct Journal<D = Files> {
     stamp: Stamp,
     durability: Durability,
     draft: Draft,
+    /// Reads rows back for [`fetch_rows`](Self::fetch_rows).
+    fetching: Reader,
     floor: Floor,
     lengths: BTreeMap<u64, u64>,
     /// Segments that are not needed any more once the commit with this sequence is durable.

@@ -22,6 +22,11 @@ pub(crate) struct Reader {
 }
 
 impl Reader {
+    /// Forgets what it has read, which may have been written since; keeps its buffer.
+    pub(crate) fn restart(&mut self) {
+        (self.len, self.ahead) = (0, 0);
+    }
+
     /// The value of a row.
     pub(crate) fn row(
         &mut self,

@@ -18,6 +18,7 @@ use crate::mark::{self, Ending, read_ending};
 use crate::options::{MIN_SEGMENT, Options};
 use crate::outline::Outline;
 use crate::planted::{Defect, is_planted};
+use crate::reader::Reader;
 use crate::recovery::{Missing, Recovered, read, recover};
 use crate::segment::SEGMENT_HEADER;
 
@@ -100,6 +101,7 @@ impl<D: Disk> Journal<D> {
             stamp: recovered.stamp,
             durability: Durability::default(),
             draft: Draft::default(),
+            fetching: Reader::default(),
             floor,
             lengths: recovered.lengths,
             obsolete: recovered.obsolete.into_iter().map(|number| (number, 0)).collect(),

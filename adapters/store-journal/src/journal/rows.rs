@@ -1,12 +1,11 @@
 //! Stores what a broker commits.
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use zaichik_engine::store::{Commit, Fetch, Key, Op, Row};
 
 use super::Journal;
 use crate::disk::Disk;
 use crate::error::{Damage, StoreError};
-use crate::reader::Reader;
 use crate::recovery::corrupt;
 
 impl<D: Disk> Journal<D> {
@@ -51,20 +50,25 @@ impl<D: Disk> Journal<D> {
         let (mut from, mut to) = (Vec::new(), Vec::new());
         Key::Records { topic: fetch.topic, start: fetch.from }.encode(&mut from);
         Key::Records { topic: fetch.topic, start: fetch.to }.encode(&mut to);
-        let (mut reader, mut records) = (Reader::default(), BytesMut::new());
-        for (key, place) in self.index.range(&from, &to) {
-            let value = reader.row(&mut self.disk, key, place)?;
+        let rows = || self.index.range(&from, &to);
+        let most = rows().fold(0_usize, |sum, (_, place)| sum.saturating_add(place.len as usize));
+        let mut records = Vec::with_capacity(most);
+        self.fetching.restart();
+        for (key, place) in rows() {
+            let value = self.fetching.row(&mut self.disk, key, place)?;
             let Ok(Row::Records(row)) = Row::decode(key, value) else {
                 return Err(corrupt(place.segment, u64::from(place.at), Damage::Malformed));
             };
             records.extend_from_slice(&row.data);
         }
-        Ok(records.freeze())
+        // The broker accounts for the records, so nothing else is kept with them.
+        Ok(records.into_boxed_slice().into())
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use bytes::BytesMut;
     use zaichik_engine::Timestamp;
     use zaichik_engine::store::{MetaRow, RecordsRow, Run, RunKind, Ticket};
     use zaichik_proto::Record;
@@ -83,7 +87,8 @@ mod tests {
     fn rows_of_a_broker_are_read_back_in_the_order_of_their_keys() {
         let options = Options { reserve_bytes: 0, ..Options::new(7) };
         let mut journal = Journal::on(SimulatedDisk::new(1), options).unwrap();
-        let meta = |now| Row::Meta(MetaRow { instance: 7, now: Timestamp::from_micros(now) });
+        let meta =
+            |now| Row::Meta(MetaRow { instance: 7, now: Timestamp::from_micros(now), stopped_micros: 0 });
         let puts = [records(5), records(0), meta(1), records(10), meta(2)];
         let ops = puts.into_iter().map(|row| Op::Put { row }).collect();
         journal.commit_rows(&Commit { ticket: Ticket::FIRST, ops }).unwrap();
