@@ -308,14 +308,14 @@ impl Model {
         Ok(())
     }
 
-    /// A topic that is created now.
-    pub(crate) fn new_topic(&self, settings: Settings) -> Topic {
-        Topic::new(settings, self.bounds.first_offset, self.is_storing)
-    }
-
     /// Rule B9.
     pub(crate) const fn check_space(&self) -> Result<(), Refusal> {
         if self.is_full { Err((RefusalCode::StorageFull, 1_000_000)) } else { Ok(()) }
+    }
+
+    /// A topic that is created now.
+    pub(crate) fn new_topic(&self, settings: Settings) -> Topic {
+        Topic::new(settings, self.bounds.first_offset, self.is_storing)
     }
 
     /// Whether the topic must be created; an error if it can't be.
