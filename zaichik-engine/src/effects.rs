@@ -55,6 +55,7 @@ pub struct Effects {
     wakes: VecDeque<SessionId>,
     rearm: bool,
     store: bool,
+    fetch: bool,
     notes: Option<VecDeque<Note>>,
 }
 
@@ -88,6 +89,13 @@ impl Effects {
         core::mem::take(&mut self.store)
     }
 
+    /// Whether there is something to read back since the last call: [`Broker::poll_fetch`](crate::Broker::poll_fetch) gives
+    /// it, for a broker with a store.
+    #[must_use]
+    pub fn take_fetch(&mut self) -> bool {
+        core::mem::take(&mut self.fetch)
+    }
+
     /// The next note for a log.
     pub fn pop_note(&mut self) -> Option<Note> {
         self.notes.as_mut()?.pop_front()
@@ -98,6 +106,7 @@ impl Effects {
         self.wakes.clear();
         self.rearm = false;
         self.store = false;
+        self.fetch = false;
         if let Some(notes) = &mut self.notes {
             notes.clear();
         }
@@ -113,6 +122,10 @@ impl Effects {
 
     pub(crate) const fn store(&mut self) {
         self.store = true;
+    }
+
+    pub(crate) const fn fetch(&mut self) {
+        self.fetch = true;
     }
 
     pub(crate) fn note(&mut self, note: impl FnOnce() -> Note) {

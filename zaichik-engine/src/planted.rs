@@ -52,6 +52,8 @@ pub enum Defect {
     LimitForgotten,
     /// Rule B6: the row of the first record that is left is removed with those before it.
     WideTrim,
+    /// Rule R5: what a limit removes of records that are only in the store is decided when they are read back.
+    LimitPostponed,
 }
 
 #[cfg(feature = "planted")]
@@ -79,6 +81,7 @@ impl Defect {
         Self::KeysLeftOut,
         Self::LimitForgotten,
         Self::WideTrim,
+        Self::LimitPostponed,
     ];
 }
 

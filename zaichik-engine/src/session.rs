@@ -205,12 +205,14 @@ impl Session {
             self.finish(now, CloseReason::PeerGone);
         }
         let mut more = applied == Applied::More || stopping == Turn::More;
+        let mut lacks_for_records = false;
         if self.state == State::Open {
             more |= broker.hand_out_wakes(self.id, effects);
             if broker.is_ready(self.id) {
                 let delivered = broker.deliver(now, self.id, self.delivery_room(), &mut self.outbound);
                 more |= delivered.more;
-                if delivered.lacks_memory {
+                lacks_for_records = delivered.lacks_memory;
+                if lacks_for_records {
                     self.wants = self.wants.max(SHORT_ANSWER.saturating_mul(2));
                 }
             }
@@ -225,7 +227,7 @@ impl Session {
             return broker.close_session(now, self.id, self.held(), effects);
         }
         let needs = self.reserve_inbound(applied);
-        more |= self.settle_wants();
+        more |= self.settle_wants(lacks_for_records);
         let waits_for_peer = self.waits_for_peer();
         if waits_for_peer {
             self.lacks = 0;

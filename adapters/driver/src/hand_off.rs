@@ -6,6 +6,7 @@
 //! `cargo test -p zaichik-driver --features shuttle hand_off`
 
 use std::future::Future;
+use std::sync::Arc;
 use std::time::Duration;
 
 use shuttle::future as threads;
@@ -13,11 +14,13 @@ use shuttle::future as threads;
 use bytes::Bytes;
 use zaichik_engine::store::{Commit, Fetch};
 use zaichik_engine::{Broker, Seed};
+use zaichik_testkit::Rows;
 
 use crate::manual::Manual;
+use crate::sync::Mutex;
 use crate::{
-    BrokerConfig, Client, ClientError, DurableOptions, EmbeddedBroker, OnConflict, Overflow, Store,
-    StoreError, Subscription, TopicOptions,
+    BrokerConfig, Client, ClientError, DurableOptions, EmbeddedBroker, Fetcher, OnConflict, Overflow, Start,
+    Store, StoreError, Subscription, TopicOptions,
 };
 
 /// Schedules of each kind that each test tries.
@@ -35,16 +38,18 @@ fn broker() -> EmbeddedBroker<Manual> {
 }
 
 /// Stores at once, after others had a turn.
-struct Fast;
+#[derive(Default)]
+struct Fast(Arc<Mutex<Rows>>);
 
 impl Store for Fast {
-    fn commit(&mut self, _: &Commit) -> Result<(), StoreError> {
+    fn commit(&mut self, commit: &Commit) -> Result<(), StoreError> {
         shuttle::thread::yield_now();
+        self.0.lock().expect("no panic").apply(commit);
         Ok(())
     }
 
-    fn fetch(&mut self, _: &Fetch) -> Result<Bytes, StoreError> {
-        Ok(Bytes::new())
+    fn fetcher(&mut self) -> Result<Box<dyn Fetcher>, StoreError> {
+        Ok(Box::new(Shelf(Arc::clone(&self.0))))
     }
 
     fn tend(&mut self) -> Result<(), StoreError> {
@@ -56,9 +61,23 @@ impl Store for Fast {
     }
 }
 
+/// Reads from it, after others had a turn.
+struct Shelf(Arc<Mutex<Rows>>);
+
+impl Fetcher for Shelf {
+    fn fetch(&mut self, fetch: &Fetch) -> Result<Bytes, StoreError> {
+        shuttle::thread::yield_now();
+        Ok(self.0.lock().expect("no panic").fetch(fetch))
+    }
+}
+
 fn storing() -> EmbeddedBroker<Manual> {
-    let broker = Broker::new(BrokerConfig::default(), Seed::new(1, 2)).expect("the defaults are valid");
-    EmbeddedBroker::start_with(broker, Box::new(Fast)).expect("a thread")
+    storing_with(BrokerConfig::default())
+}
+
+fn storing_with(config: BrokerConfig) -> EmbeddedBroker<Manual> {
+    let broker = Broker::new(config, Seed::new(1, 2)).expect("a valid configuration");
+    EmbeddedBroker::start_with(broker, Box::new(Fast::default())).expect("a thread")
 }
 
 async fn stop(broker: EmbeddedBroker<Manual>, clients: impl IntoIterator<Item = Client<Manual>>) {
@@ -185,6 +204,23 @@ fn hand_off_what_waits_for_the_store_leaves_when_it_has_it() {
             writer.publish("t", body).await.expect("stored");
         }
         reading.await.expect("no panic").expect("three messages");
+        stop(broker, [writer, reader]).await;
+    });
+}
+
+#[test]
+fn hand_off_what_is_only_in_the_store_is_read_back_for_whoever_waits() {
+    weave(|| async {
+        let mut config = BrokerConfig::default();
+        config.max_resident_bytes = Some(0);
+        let broker = storing_with(config);
+        let (writer, reader) = (broker.client(), broker.client());
+        writer.create_topic("t", TopicOptions::new().retain_forever()).await.expect("created");
+        for body in ["a", "b", "c"] {
+            writer.publish("t", body.repeat(60_000)).await.expect("stored");
+        }
+        let subscription = reader.subscribe("t").from(Start::Earliest).await.expect("subscribed");
+        consume(subscription, 3).await.expect("three messages");
         stop(broker, [writer, reader]).await;
     });
 }

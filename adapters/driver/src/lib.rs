@@ -54,7 +54,7 @@ pub use local::LocalIo;
 pub use planted::{Defect, plant};
 pub use runtime::{Io, Listener, Runtime, Timer};
 #[cfg(feature = "server")]
-pub use server::{BrokerHandle, EmbeddedBroker, Server, ServerError, Store, StoreError};
+pub use server::{BrokerHandle, EmbeddedBroker, Fetcher, Server, ServerError, Store, StoreError};
 #[cfg(unix)]
 pub use unix_socket::UnixSocket;
 

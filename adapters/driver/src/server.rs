@@ -9,6 +9,9 @@ mod rejections;
 mod shared;
 mod spare;
 mod store;
+mod store_reader;
+#[cfg(test)]
+mod stored;
 mod storekeeper;
 mod tasks;
 mod turnstile;
@@ -22,7 +25,7 @@ use std::time::Duration;
 use zaichik_engine::BrokerConfig;
 
 pub use embedded::{BrokerHandle, EmbeddedBroker, ServerError};
-pub use store::{Store, StoreError};
+pub use store::{Fetcher, Store, StoreError};
 
 use crate::endpoint::Endpoint;
 use crate::runtime::{Listener, Runtime};

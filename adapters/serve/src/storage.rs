@@ -11,11 +11,13 @@ use bytes::Bytes;
 use bytesize::ByteSize;
 use futures::channel::oneshot;
 use zaichik_driver::{
-    BrokerConfig, Clock, EmbeddedBroker, Runtime, ServerError, Store, StoreError, Timestamp,
+    BrokerConfig, Clock, EmbeddedBroker, Fetcher, Runtime, ServerError, Store, StoreError, Timestamp,
 };
 use zaichik_engine::store::{Commit, Fetch};
 use zaichik_engine::{Broker, Restore, Seed};
-use zaichik_store_journal::{Files, Journal, Options, StoreError as JournalError, Syncing};
+use zaichik_store_journal::{
+    Fetcher as JournalFetcher, Files, Journal, Options, StoreError as JournalError, Syncing,
+};
 
 use crate::config::StorageSync;
 use crate::run_error::RunError;
@@ -103,7 +105,8 @@ impl Storage {
                  synced: the last ones may be lost; clients report a restart, and producers are forgotten"
             );
         }
-        let store = JournalStore { journal, sync_every, clock, begun, meter: Arc::new(Meter::new(info)) };
+        let meter = Arc::new(Meter::new(info));
+        let store = JournalStore { journal, dir: self.dir.clone(), sync_every, clock, begun, meter };
         Ok(Recovered { broker, store })
     }
 
@@ -138,6 +141,7 @@ impl Recovered {
 #[derive(Debug)]
 struct JournalStore {
     journal: Journal<Files>,
+    dir: PathBuf,
     sync_every: Duration,
     clock: Clock,
     begun: Timestamp,
@@ -157,12 +161,9 @@ impl Store for JournalStore {
         committed.map_err(store_error)
     }
 
-    fn fetch(&mut self, fetch: &Fetch) -> Result<Bytes, StoreError> {
-        let fetched = self.journal.fetch_rows(fetch);
-        if fetched.is_err() {
-            self.meter.failed(self.clock.now());
-        }
-        fetched.map_err(store_error)
+    fn fetcher(&mut self) -> Result<Box<dyn Fetcher>, StoreError> {
+        let fetcher = self.journal.fetcher(Files::beside_owner(&self.dir));
+        Ok(Box::new(RecordFetcher { fetcher, clock: self.clock, meter: Arc::clone(&self.meter) }))
     }
 
     fn sync_every(&self) -> Duration {
@@ -189,6 +190,24 @@ impl Store for JournalStore {
 
     fn close(&mut self) -> Result<(), StoreError> {
         self.journal.close(self.clock.now().since(self.begun)).map_err(store_error)
+    }
+}
+
+/// What reads from such a store.
+#[derive(Debug)]
+struct RecordFetcher {
+    fetcher: JournalFetcher,
+    clock: Clock,
+    meter: Arc<Meter>,
+}
+
+impl Fetcher for RecordFetcher {
+    fn fetch(&mut self, fetch: &Fetch) -> Result<Bytes, StoreError> {
+        let fetched = self.fetcher.fetch(fetch);
+        if fetched.is_err() {
+            self.meter.failed(self.clock.now());
+        }
+        fetched.map_err(store_error)
     }
 }
 

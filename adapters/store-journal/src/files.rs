@@ -4,7 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, OpenOptions, TryLockError};
-use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
 use crate::disk::{Disk, Effect, File};
@@ -24,6 +24,8 @@ pub struct Files {
     /// `None` if it is only read and has no lock file.
     lock: Option<fs::File>,
     is_read_only: bool,
+    /// Whether somebody else changes it meanwhile.
+    is_shared: bool,
     open: BTreeMap<File, fs::File>,
     /// Files with writes that were not synced; their handles stay open, because the system reports the error of a sync to them.
     written: BTreeSet<File>,
@@ -94,8 +96,16 @@ impl Files {
         }
     }
 
+    /// Reads a directory that its owner changes meanwhile, who is in the same process. No file stays open, so that one which
+    /// the owner removes takes no space any more.
+    #[must_use]
+    pub fn beside_owner(path: &Path) -> Self {
+        Self { is_shared: true, ..Self::new(path, None, true) }
+    }
+
     fn new(path: &Path, lock: Option<fs::File>, is_read_only: bool) -> Self {
-        Self { path: path.to_owned(), lock, is_read_only, open: BTreeMap::new(), written: BTreeSet::new() }
+        let (open, written) = (BTreeMap::new(), BTreeSet::new());
+        Self { path: path.to_owned(), lock, is_read_only, is_shared: false, open, written }
     }
 
     fn file(&mut self, file: File) -> io::Result<&mut fs::File> {
@@ -129,9 +139,7 @@ impl Disk for Files {
             }
             Effect::Write { file, at, bytes } => {
                 self.written.insert(file);
-                let handle = self.file(file)?;
-                handle.seek(SeekFrom::Start(at))?;
-                handle.write_all(bytes)
+                write_at(self.file(file)?, at, bytes)
             }
             Effect::Truncate { file, len } => self.file(file)?.set_len(len),
             Effect::Sync(file) => {
@@ -149,17 +157,10 @@ impl Disk for Files {
     }
 
     fn read(&mut self, file: File, at: u64, bytes: &mut [u8]) -> io::Result<usize> {
-        let handle = self.file(file)?;
-        handle.seek(SeekFrom::Start(at))?;
-        let mut done = 0_usize;
-        loop {
-            match handle.read(bytes.get_mut(done..).unwrap_or_default()) {
-                Ok(0) => return Ok(done),
-                Ok(read) => done = done.saturating_add(read),
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(error),
-            }
+        if self.is_shared {
+            return read_at(&mut fs::File::open(self.path.join(file.to_string()))?, at, bytes);
         }
+        read_at(self.file(file)?, at, bytes)
     }
 
     fn files(&mut self) -> io::Result<Vec<(File, u64)>> {
@@ -220,6 +221,31 @@ fn is_at(file: &fs::File, path: &Path) -> bool {
 #[cfg(not(unix))]
 const fn is_at(_: &fs::File, _: &Path) -> bool {
     true
+}
+
+#[cfg(unix)]
+fn write_at(file: &mut fs::File, at: u64, bytes: &[u8]) -> io::Result<()> {
+    std::os::unix::fs::FileExt::write_all_at(file, bytes, at)
+}
+
+#[cfg(not(unix))]
+fn write_at(file: &mut fs::File, at: u64, bytes: &[u8]) -> io::Result<()> {
+    io::Seek::seek(file, io::SeekFrom::Start(at))?;
+    file.write_all(bytes)
+}
+
+/// Reads until the buffer is full or the file ends.
+fn read_at(file: &mut fs::File, at: u64, bytes: &mut [u8]) -> io::Result<usize> {
+    io::Seek::seek(file, io::SeekFrom::Start(at))?;
+    let mut done = 0_usize;
+    loop {
+        match file.read(bytes.get_mut(done..).unwrap_or_default()) {
+            Ok(0) => return Ok(done),
+            Ok(read) => done = done.saturating_add(read),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
 }
 
 #[cfg(unix)]

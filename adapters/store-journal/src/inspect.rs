@@ -19,7 +19,7 @@ pub struct Report {
     pub live_bytes: u64,
     /// The segments, also those that are not needed any more.
     pub segments: usize,
-    /// The bytes of these segments.
+    /// The bytes of these segments, without what is behind the last commit.
     pub bytes: u64,
     /// The sequence of the last commit; 0 if there is none.
     pub sequence: u64,
@@ -63,6 +63,7 @@ pub(crate) fn examine(
         report.rows = found.index.len();
         report.live_bytes = found.index.total().live;
         report.sequence = found.stamp.sequence;
+        report.bytes = report.bytes.saturating_sub(found.unused());
         check_frames(disk, store, &found)?;
         let mut reader = Reader::default();
         for (key, place) in found.index.rows() {

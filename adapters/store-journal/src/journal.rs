@@ -10,7 +10,6 @@ use crate::error::{Damage, StoreError, failed, is_full};
 use crate::files::Files;
 use crate::floor::Floor;
 use crate::frame::{Draft, HEADER, MAX_FRAME, Stamp, TooLong};
-use crate::index::Index;
 use crate::op::Op;
 use crate::options::{Options, Syncing};
 use crate::outline::Outline;
@@ -18,7 +17,9 @@ use crate::planted::{Defect, is_planted};
 use crate::reader::Reader;
 use crate::recovery::{corrupt, outline};
 use crate::segment::{FORMAT, SegmentHeader};
+use crate::shared_index::SharedIndex;
 
+mod ahead;
 mod durability;
 mod opening;
 mod reserve;
@@ -31,24 +32,24 @@ use durability::Durability;
 /// It belongs to one thread: [`commit`](Self::commit) returns when the commit is durable, or, if commits are synced
 /// [on demand](crate::Syncing::OnDemand), when it survives the end of the process. Memory: 60 to 80 bytes a row,
 /// the length of each key above 13 bytes, the outline of the segment that is being written (a seventh of it with rows of
-/// 200 bytes in commits of their own), twice the longest commit, and 1 MiB to read rows back.
+/// 200 bytes in commits of their own), and twice the longest commit.
 #[derive(Debug)]
 pub struct Journal<D = Files> {
     disk: D,
     options: Options,
     store: u128,
-    index: Index,
+    index: SharedIndex,
     cleaning: Cleaning,
     /// The segment that is being written.
     active: Outline,
+    /// Up to where its file is written, with what is ahead of its frames.
+    prepared: u64,
     /// Whether the next frame begins a new segment in any case.
     is_sealed: bool,
     /// The last commit's.
     stamp: Stamp,
     durability: Durability,
     draft: Draft,
-    /// Reads rows back for [`fetch_rows`](Self::fetch_rows).
-    fetching: Reader,
     floor: Floor,
     lengths: BTreeMap<u64, u64>,
     /// Segments that are not needed any more once the commit with this sequence is durable.
@@ -131,7 +132,7 @@ impl<D: Disk> Journal<D> {
         let before = self.draft.content_bytes();
         fill(&mut self.draft).map_err(too_long)?;
         let brought = self.draft.content_bytes().saturating_sub(before);
-        let oldest = self.cleaning.oldest(&self.index, self.active.segment().max(1));
+        let oldest = self.cleaning.oldest(&self.index.read(), self.active.segment().max(1));
         let stamp = Stamp { sequence: self.stamp.sequence.saturating_add(1), oldest, ..self.stamp };
         loop {
             match self.append(stamp) {
@@ -140,7 +141,7 @@ impl<D: Disk> Journal<D> {
             }
         }
         self.cleaning.moved(moves, brought);
-        self.index.forget_below(oldest);
+        self.index.write().forget_below(oldest);
         while let Some(first) = self.lengths.first_entry().filter(|first| *first.key() < oldest) {
             self.obsolete.push((first.remove_entry().0, stamp.sequence));
         }
@@ -150,7 +151,7 @@ impl<D: Disk> Journal<D> {
     /// Drafts a frame with what is moved.
     fn draft_moves(&mut self) -> Result<Moves, StoreError> {
         self.draft.clear();
-        let (rows, moves) = self.cleaning.plan(&self.index);
+        let (rows, moves) = self.cleaning.plan(&self.index.read());
         let mut reader = Reader::default();
         for (key, place) in rows {
             let value =
@@ -174,6 +175,10 @@ impl<D: Disk> Journal<D> {
         let encoded = frame.get(..HEADER).unwrap_or_default().to_vec();
         let written = self.disk.run(Effect::Write { file, at: site.at, bytes: frame });
         self.checked("write", file, written)?;
+        if is_new {
+            self.prepared = 0;
+        }
+        self.write_ahead(file, site.at)?;
         if is_planted(Defect::RemovedTooEarly) {
             for number in self.lengths.range(..stamp.oldest).map(|(number, _)| *number) {
                 self.disk.run(Effect::Remove(File::Segment(number))).map_err(StoreError::Failed)?;
@@ -197,6 +202,7 @@ impl<D: Disk> Journal<D> {
         let values = site.at.saturating_add(HEADER as u64);
         let table = self.draft.table();
         self.index
+            .write()
             .apply(site.segment, values, table)
             .map_err(|_| corrupt(site.segment, site.at, Damage::Malformed))?;
         self.active.push(header, &encoded, table);
@@ -212,11 +218,20 @@ impl<D: Disk> Journal<D> {
             self.sync()?;
         }
         let number = self.active.segment();
-        if !self.is_sealed && self.active.is_worth_it() {
+        if !self.is_sealed {
             let file = File::Segment(number);
-            let outline = self.active.encode();
-            self.run("write", file, Effect::Write { file, at: self.active.end, bytes: &outline })?;
-            self.lengths.insert(number, self.active.end.saturating_add(outline.len() as u64));
+            let mut len = self.active.end;
+            if self.active.is_worth_it() {
+                let outline = self.active.encode();
+                self.run("write", file, Effect::Write { file, at: len, bytes: &outline })?;
+                len = len.saturating_add(outline.len() as u64);
+                self.lengths.insert(number, len);
+            }
+            // The outline is looked for at the end of the file.
+            if self.prepared > len {
+                self.run("truncate", file, Effect::Truncate { file, len })?;
+                self.prepared = len;
+            }
         }
         // The next segment may exist from here on, even if there is no space for it. A frame in this one would contradict
         // the next one's header.
@@ -295,12 +310,12 @@ impl<D: Disk> Journal<D> {
         }
         self.remove_obsolete()?;
         if let Some(number) =
-            self.cleaning.wants(&self.index, self.active.segment(), self.options.segment_bytes)
+            self.cleaning.wants(&self.index.read(), self.active.segment(), self.options.segment_bytes)
         {
             let len = self.lengths.get(&number).copied().unwrap_or(0);
             let found =
                 outline(&mut self.disk, self.store, number, len).inspect_err(|_| self.is_failed = true)?;
-            self.cleaning.start(&found.1, &self.index);
+            self.cleaning.start(&found.1, &self.index.read());
         } else {
             self.cleaning.rest();
         }
@@ -335,7 +350,7 @@ impl<D: Disk> Journal<D> {
         mut show: impl FnMut(&[u8], &[u8]) -> Result<(), E>,
     ) -> Result<(), E> {
         let mut reader = Reader::default();
-        for (key, place) in self.index.rows() {
+        for (key, place) in self.index.read().rows() {
             show(key, reader.row(&mut self.disk, key, place)?)?;
         }
         Ok(())
@@ -348,15 +363,16 @@ impl<D: Disk> Journal<D> {
     /// [`StoreError::Corrupt`] if it does not have its checksum, [`StoreError::Failed`] if it cannot be read.
     pub fn get(&mut self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
         let mut reader = Reader::default();
-        let place = self.index.get(key);
+        let place = self.index.read().get(key);
         place.map(|place| reader.row(&mut self.disk, key, place).map(<[u8]>::to_vec)).transpose()
     }
 
     /// What the journal consists of.
     pub fn info(&self) -> Info {
+        let index = self.index.read();
         Info {
-            rows: self.index.len(),
-            live_bytes: self.index.total().live,
+            rows: index.len(),
+            live_bytes: index.total().live,
             segments: self.lengths.len(),
             bytes: self.lengths.values().fold(0, |sum, len| sum.saturating_add(*len)),
             sequence: self.stamp.sequence,

@@ -44,6 +44,7 @@
 mod cleaning;
 mod disk;
 mod error;
+mod fetcher;
 mod files;
 mod floor;
 mod frame;
@@ -62,6 +63,7 @@ mod repair;
 mod salvage;
 mod scan;
 mod segment;
+mod shared_index;
 #[cfg(any(test, feature = "simulated"))]
 pub mod simulated;
 mod table;
@@ -77,6 +79,7 @@ mod trial;
 pub use cleaning::{MAX_MOVED, MOVED_PER_BROUGHT};
 pub use disk::{Disk, Effect, File};
 pub use error::{Damage, OpenError, StoreError};
+pub use fetcher::Fetcher;
 pub use files::Files;
 pub use floor::FLOOR_INTERVAL;
 pub use inspect::{Report, check};

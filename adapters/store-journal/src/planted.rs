@@ -29,6 +29,10 @@ pub enum Defect {
     RemovedBeforeSync,
     /// After a loss of power, the journal does not say that commits may be missing.
     LossNotTold,
+    /// Zeros are written where the frame before them begins.
+    AheadOfNothing,
+    /// A row that was moved while it was read back is not looked for again.
+    MovedRowIsLost,
 }
 
 #[cfg(feature = "planted")]
@@ -46,6 +50,8 @@ impl Defect {
         Self::SegmentNotSynced,
         Self::RemovedBeforeSync,
         Self::LossNotTold,
+        Self::AheadOfNothing,
+        Self::MovedRowIsLost,
     ];
 }
 

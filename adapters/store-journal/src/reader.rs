@@ -35,7 +35,9 @@ impl Reader {
         place: Place,
     ) -> Result<&[u8], StoreError> {
         let (at, len) = (u64::from(place.at), u64::from(place.len));
-        if self.find(place).is_none() {
+        let is_valid = |value: &[u8]| row_crc(key, value) == place.crc;
+        let is_known = self.find(place).is_some_and(is_valid);
+        if !is_known {
             let end = self.at.saturating_add(self.len as u64);
             let follows = place.segment == self.segment && at >= self.at && at.saturating_sub(end) <= SHORT;
             let (least, most) = AHEAD;
@@ -43,7 +45,7 @@ impl Reader {
             let wanted = if len <= SHORT { len.max(self.ahead) } else { len };
             self.fill(disk, place.segment, at, wanted)?;
         }
-        let value = self.find(place).filter(|value| row_crc(key, value) == place.crc);
+        let value = self.find(place).filter(|value| is_known || is_valid(value));
         value.ok_or_else(|| corrupt(place.segment, at, Damage::Row))
     }
 

@@ -29,6 +29,14 @@ pub(crate) struct Recovered {
     pub(crate) lengths: BTreeMap<u64, u64>,
 }
 
+impl Recovered {
+    /// The bytes behind the last frame of its segment: what was written ahead, or by a commit that was interrupted.
+    pub(crate) fn unused(&self) -> u64 {
+        let len = self.lengths.get(&self.tail.segment()).copied().unwrap_or_default();
+        len.saturating_sub(self.tail.end)
+    }
+}
+
 /// What to do if the first segments are missing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Missing {

@@ -52,6 +52,7 @@ pub fn salvage<E: From<OpenError>>(
         Ok(None) => return Ok(Some(report)),
         Ok(Some(found)) => {
             report.sequence = found.stamp.sequence;
+            report.bytes = report.bytes.saturating_sub(found.unused());
             found.index
         }
         Err(first) => {

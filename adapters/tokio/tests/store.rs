@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
-use zaichik_driver::{Store, StoreError};
+use zaichik_driver::{Fetcher, Store, StoreError};
 use zaichik_engine::store::{Commit, Fetch};
 use zaichik_engine::{Broker, Seed};
 use zaichik_tokio::{BrokerConfig, EmbeddedBroker, ServerError};
@@ -26,14 +26,23 @@ struct Lazy {
     asked: Arc<Asked>,
 }
 
+/// Everything stays in memory.
+struct NotExpected;
+
+impl Fetcher for NotExpected {
+    fn fetch(&mut self, fetch: &Fetch) -> Result<Bytes, StoreError> {
+        Err(StoreError::Failed(Arc::new(io::Error::other(format!("{fetch:?} is not expected")))))
+    }
+}
+
 impl Store for Lazy {
     fn commit(&mut self, _: &Commit) -> Result<(), StoreError> {
         self.asked.commits.fetch_add(1, Ordering::SeqCst);
         Ok(())
     }
 
-    fn fetch(&mut self, fetch: &Fetch) -> Result<Bytes, StoreError> {
-        Err(StoreError::Failed(Arc::new(io::Error::other(format!("{fetch:?} is not expected")))))
+    fn fetcher(&mut self) -> Result<Box<dyn Fetcher>, StoreError> {
+        Ok(Box::new(NotExpected))
     }
 
     fn sync_every(&self) -> Duration {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
-use zaichik_driver::{Store, StoreError};
+use zaichik_driver::{Fetcher, Store, StoreError};
 use zaichik_engine::store::{Commit, Fetch};
 use zaichik_engine::{Broker, Seed};
 use zaichik_tokio::{BrokerConfig, Client, EmbeddedBroker, Server, ServerError};
@@ -15,6 +15,15 @@ use zaichik_tokio::{BrokerConfig, Client, EmbeddedBroker, Server, ServerError};
 struct Failing {
     is_failing: Arc<AtomicBool>,
     panics: bool,
+}
+
+/// Everything stays in memory.
+struct NotExpected;
+
+impl Fetcher for NotExpected {
+    fn fetch(&mut self, fetch: &Fetch) -> Result<Bytes, StoreError> {
+        Err(StoreError::Failed(Arc::new(io::Error::other(format!("{fetch:?} is not expected")))))
+    }
 }
 
 impl Store for Failing {
@@ -26,8 +35,8 @@ impl Store for Failing {
         Err(StoreError::Failed(Arc::new(io::Error::other("the disk is gone"))))
     }
 
-    fn fetch(&mut self, fetch: &Fetch) -> Result<Bytes, StoreError> {
-        Err(StoreError::Failed(Arc::new(io::Error::other(format!("{fetch:?} is not expected")))))
+    fn fetcher(&mut self) -> Result<Box<dyn Fetcher>, StoreError> {
+        Ok(Box::new(NotExpected))
     }
 
     fn tend(&mut self) -> Result<(), StoreError> {

@@ -224,7 +224,7 @@ impl Model {
         let created = self.needs_topic(id)?;
         let (now, max_message, cursors) = (self.now, self.bounds.max_message, self.cursors(id));
         if created {
-            self.topics.insert(id, Rc::new(Topic::new(self.defaults, self.bounds.first_offset)));
+            self.topics.insert(id, Rc::new(self.new_topic(self.defaults)));
         }
         let topic = self.topic_mut(id).expect("it exists by now");
         let accepted = topic.publish(now, records, u64::from(max_message), &cursors, earlier);
@@ -248,7 +248,7 @@ impl Model {
         match self.topic(id).map(|topic| (topic.explicit, topic.settings)) {
             None => {
                 self.needs_topic(id)?;
-                let mut topic = Topic::new(settings, self.bounds.first_offset);
+                let mut topic = self.new_topic(settings);
                 topic.explicit = true;
                 self.topics.insert(id, Rc::new(topic));
                 Ok(Answer::TopicReady(Ready::Created))
@@ -293,6 +293,11 @@ impl Model {
         topic.change(settings, &cursors, now);
         self.wake(id);
         Ok(())
+    }
+
+    /// A topic that is created now.
+    pub(crate) fn new_topic(&self, settings: Settings) -> Topic {
+        Topic::new(settings, self.bounds.first_offset, self.is_storing)
     }
 
     /// Whether the topic must be created; an error if it can't be.

@@ -15,7 +15,7 @@ use super::connection::Connection;
 use super::housekeeping::Housekeeping;
 use super::shared::{Poisoned, Shared};
 use super::store::{Store, StoreError};
-use super::storekeeper;
+use super::{store_reader, storekeeper};
 #[cfg(feature = "client")]
 use crate::client::{Client, ClientBuilder};
 use crate::local::LocalIo;
@@ -130,14 +130,19 @@ impl<R: Runtime> EmbeddedBroker<R> {
 
     /// Starts a broker whose changes are given to a store: a new one, or one that
     /// [`Restore`](zaichik_engine::Restore) built from the store's rows. Answers and records leave when the store has what
-    /// they depend on (rule B6). The store runs on a thread of its own.
+    /// they depend on (rule B6). The store runs on two threads of its own: one for commits, one that reads records back.
     ///
     /// # Errors
-    /// [`ServerError::Thread`] if there can be no thread.
-    pub fn start_with(mut broker: Broker, store: Box<dyn Store>) -> Result<Self, ServerError> {
+    /// [`ServerError::Thread`] if there can be no thread, [`ServerError::Store`] if the store cannot be read from.
+    pub fn start_with(mut broker: Broker, mut store: Box<dyn Store>) -> Result<Self, ServerError> {
         broker.begin_storing();
+        let fetcher = store.fetcher().map_err(ServerError::Store)?;
         let shared = Shared::new(broker, Timeline::of::<R>());
-        storekeeper::start(&shared, store).map_err(ServerError::Thread)?;
+        store_reader::start(&shared, fetcher).map_err(ServerError::Thread)?;
+        // The other thread would wait for a broker that does not exist.
+        storekeeper::start(&shared, store)
+            .map_err(ServerError::Thread)
+            .inspect_err(|_| shared.end_store())?;
         R::spawn(Housekeeping::new(R::timer(), &shared));
         Ok(Self { shared, runtime: PhantomData })
     }

@@ -8,7 +8,8 @@ use bytes::Bytes;
 use thiserror::Error;
 use zaichik_engine::store::{Commit, Fetch};
 
-/// Keeps the rows of a broker. Its calls may block: they run on a thread of their own.
+/// Keeps the rows of a broker. Its calls may block: they run on a thread of their own, those of its [`Fetcher`] on another
+/// one.
 pub trait Store: Send + 'static {
     /// Stores everything in the commit, in one atomic step, and returns when it is durable. A store that
     /// [syncs later](Self::sync_every) returns when it survives the end of the process.
@@ -17,12 +18,11 @@ pub trait Store: Send + 'static {
     /// [`StoreError::Full`] if nothing of it is stored and it can be repeated; any other ends the broker.
     fn commit(&mut self, commit: &Commit) -> Result<(), StoreError>;
 
-    /// Reads records back that are only in the store (rule B8): those of the rows that begin in the range, one after the
-    /// other.
+    /// What reads records back that are only in the store. Called once, before all others.
     ///
     /// # Errors
-    /// Any of them ends the broker.
-    fn fetch(&mut self, fetch: &Fetch) -> Result<Bytes, StoreError>;
+    /// The broker does not start.
+    fn fetcher(&mut self) -> Result<Box<dyn Fetcher>, StoreError>;
 
     /// For how long a commit may not be durable although the machine ends (rule B7); zero if [`commit`](Self::commit) makes
     /// it so. Asked once.
@@ -50,6 +50,16 @@ pub trait Store: Send + 'static {
     /// # Errors
     /// As for [`commit`](Self::commit).
     fn close(&mut self) -> Result<(), StoreError>;
+}
+
+/// Reads records back that are only in the store (rule B8), while the store goes on.
+pub trait Fetcher: Send + 'static {
+    /// The records of the rows that begin in the range, one after the other. If a commit removes rows meanwhile, they may be
+    /// missing; if it only replaces others, none is.
+    ///
+    /// # Errors
+    /// Any of them ends the broker.
+    fn fetch(&mut self, fetch: &Fetch) -> Result<Bytes, StoreError>;
 }
 
 /// Why a store did not take a commit.

@@ -22,15 +22,12 @@ const RETRY: Duration = Duration::from_millis(500);
 /// How long the store is left alone at most.
 const TEND_EVERY: Duration = Duration::from_secs(1);
 
-/// Chunks of records, of 64 KiB each, that are read back before the next commit.
-const FETCHES_PER_STEP: usize = 8;
-
 /// Starts the thread.
 pub(super) fn start(shared: &Arc<Shared>, store: Box<dyn Store>) -> io::Result<()> {
     let mut keeper = Storekeeper::new(shared, store);
     let builder = thread::Builder::new().name("zaichik-store".to_owned());
     let run = move || {
-        keeper.wake_with(&Waker::from(Arc::new(Sleeper(thread::current()))));
+        keeper.wake_with(&Waker::from(Sleeper::of_this_thread()));
         loop {
             match keeper.step() {
                 Step::Again => {}
@@ -95,7 +92,6 @@ impl Storekeeper {
     }
 
     fn try_step(&mut self) -> Result<Step, Ended> {
-        self.fetch()?;
         if let Some(commit) = self.refused.take() {
             return self.commit(commit, true);
         }
@@ -110,21 +106,11 @@ impl Storekeeper {
         let due = self.shared.poll_commit()?;
         match due.commit {
             Some(commit) => self.commit(commit, false),
+            // Reading from it did.
+            None if due.has_failed => Ok(Step::Over),
             None if due.is_over => self.store.close().map(|()| Step::Over).map_err(Ended::Store),
             None => Ok(Step::Wait(due.wait.min(TEND_EVERY).min(self.syncing.wait(&self.shared)))),
         }
-    }
-
-    /// Reads back what the broker needs, whether or not there is space for commits.
-    fn fetch(&mut self) -> Result<(), Ended> {
-        for _ in 0..FETCHES_PER_STEP {
-            let Some(fetch) = self.shared.poll_fetch()? else { break };
-            let records = self.store.fetch(&fetch).map_err(Ended::Store)?;
-            if let Err(error) = self.shared.fetched(fetch, records)? {
-                return Err(Ended::Store(StoreError::Failed(Arc::new(error))));
-            }
-        }
-        Ok(())
     }
 
     /// Stores a commit, now or when there is space for it.
@@ -160,7 +146,7 @@ impl Drop for Storekeeper {
 }
 
 /// Why the steps end early.
-enum Ended {
+pub(super) enum Ended {
     Poisoned,
     Store(StoreError),
 }
@@ -174,10 +160,16 @@ impl From<Poisoned> for Ended {
 /// The store panicked.
 #[derive(Debug, Error)]
 #[error("the store panicked, which is a defect of the store")]
-struct Panicked;
+pub(super) struct Panicked;
 
-/// Wakes the thread.
-struct Sleeper(Thread);
+/// Wakes a thread.
+pub(super) struct Sleeper(Thread);
+
+impl Sleeper {
+    pub(super) fn of_this_thread() -> Arc<Self> {
+        Arc::new(Self(thread::current()))
+    }
+}
 
 impl Wake for Sleeper {
     fn wake(self: Arc<Self>) {

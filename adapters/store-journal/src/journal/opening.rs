@@ -18,9 +18,9 @@ use crate::mark::{self, Ending, read_ending};
 use crate::options::{MIN_SEGMENT, Options};
 use crate::outline::Outline;
 use crate::planted::{Defect, is_planted};
-use crate::reader::Reader;
 use crate::recovery::{Missing, Recovered, read, recover};
 use crate::segment::SEGMENT_HEADER;
+use crate::shared_index::SharedIndex;
 
 /// Bytes that are read and written again at once.
 const REWRITTEN_AT_ONCE: u64 = 1 << 20;
@@ -90,18 +90,19 @@ impl<D: Disk> Journal<D> {
             obsolete: Vec::new(),
             lengths: BTreeMap::new(),
         });
+        let prepared = recovered.lengths.get(&recovered.tail.segment()).copied().unwrap_or_default();
         Self {
             disk,
             options,
             store,
-            index: recovered.index,
+            index: SharedIndex::new(recovered.index),
             cleaning: Cleaning::default(),
             active: recovered.tail,
+            prepared,
             is_sealed: recovered.is_followed,
             stamp: recovered.stamp,
             durability: Durability::default(),
             draft: Draft::default(),
-            fetching: Reader::default(),
             floor,
             lengths: recovered.lengths,
             obsolete: recovered.obsolete.into_iter().map(|number| (number, 0)).collect(),
@@ -116,6 +117,7 @@ impl<D: Disk> Journal<D> {
         let (file, len) = (File::Segment(self.active.segment()), self.active.end);
         self.run("truncate", file, Effect::Truncate { file, len })?;
         self.run("sync", file, Effect::Sync(file))?;
+        self.prepared = len;
         self.lengths.insert(self.active.segment(), len);
         Ok(())
     }

@@ -1,12 +1,11 @@
 //! Stores what a broker commits.
 
-use bytes::Bytes;
-use zaichik_engine::store::{Commit, Fetch, Key, Op, Row};
+use zaichik_engine::store::{Commit, Op};
 
 use super::Journal;
 use crate::disk::Disk;
-use crate::error::{Damage, StoreError};
-use crate::recovery::corrupt;
+use crate::error::StoreError;
+use crate::fetcher::Fetcher;
 
 impl<D: Disk> Journal<D> {
     /// Makes a commit of a broker durable, as [`commit`](Self::commit) does. Copies the records once.
@@ -39,38 +38,17 @@ impl<D: Disk> Journal<D> {
 }
 
 impl<D: Disk> Journal<D> {
-    /// Reads records back for a broker: those of the rows that begin in the range, one after the other. Cost: proportional to
-    /// their bytes, which are read in pieces of up to 1 MiB.
-    ///
-    /// # Errors
-    ///
-    /// [`StoreError::Corrupt`] if a row does not have its checksum, or cannot be decoded; [`StoreError::Failed`] if it cannot
-    /// be read.
-    pub fn fetch_rows(&mut self, fetch: &Fetch) -> Result<Bytes, StoreError> {
-        let (mut from, mut to) = (Vec::new(), Vec::new());
-        Key::Records { topic: fetch.topic, start: fetch.from }.encode(&mut from);
-        Key::Records { topic: fetch.topic, start: fetch.to }.encode(&mut to);
-        let rows = || self.index.range(&from, &to);
-        let most = rows().fold(0_usize, |sum, (_, place)| sum.saturating_add(place.len as usize));
-        let mut records = Vec::with_capacity(most);
-        self.fetching.restart();
-        for (key, place) in rows() {
-            let value = self.fetching.row(&mut self.disk, key, place)?;
-            let Ok(Row::Records(row)) = Row::decode(key, value) else {
-                return Err(corrupt(place.segment, u64::from(place.at), Damage::Malformed));
-            };
-            records.extend_from_slice(&row.data);
-        }
-        // The broker accounts for the records, so nothing else is kept with them.
-        Ok(records.into_boxed_slice().into())
+    /// What reads records back on another thread, from the same directory.
+    pub fn fetcher<R: Disk>(&self, disk: R) -> Fetcher<R> {
+        Fetcher::new(disk, self.index.clone())
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use bytes::BytesMut;
+    use bytes::{Bytes, BytesMut};
     use zaichik_engine::Timestamp;
-    use zaichik_engine::store::{MetaRow, RecordsRow, Run, RunKind, Ticket};
+    use zaichik_engine::store::{Fetch, Key, MetaRow, RecordsRow, Row, Run, RunKind, Ticket};
     use zaichik_proto::Record;
 
     use super::*;
@@ -87,7 +65,8 @@ mod tests {
     fn rows_of_a_broker_are_read_back_in_the_order_of_their_keys() {
         let options = Options { reserve_bytes: 0, ..Options::new(7) };
         let mut journal = Journal::on(SimulatedDisk::new(1), options).unwrap();
-        let meta = |now| Row::Meta(MetaRow { instance: 7, now: Timestamp::from_micros(now) });
+        let meta =
+            |now| Row::Meta(MetaRow { instance: 7, now: Timestamp::from_micros(now), stopped_micros: 0 });
         let puts = [records(5), records(0), meta(1), records(10), meta(2)];
         let ops = puts.into_iter().map(|row| Op::Put { row }).collect();
         journal.commit_rows(&Commit { ticket: Ticket::FIRST, ops }).unwrap();
@@ -110,7 +89,8 @@ mod tests {
     #[test]
     fn records_are_read_back_that_begin_in_a_range() {
         let options = Options { reserve_bytes: 0, ..Options::new(7) };
-        let mut journal = Journal::on(SimulatedDisk::new(1), options).unwrap();
+        let disk = SimulatedDisk::new(1);
+        let mut journal = Journal::on(disk.clone(), options).unwrap();
         let record = |start: u64| {
             let mut data = BytesMut::new();
             Record { body: &[b'0' + u8::try_from(start).unwrap()], ..Record::default() }.encode(&mut data);
@@ -120,7 +100,8 @@ mod tests {
         };
         let ops = (0..5).map(|start| Op::Put { row: record(start) }).collect();
         journal.commit_rows(&Commit { ticket: Ticket::FIRST, ops }).unwrap();
-        let mut fetch = |from, to| journal.fetch_rows(&Fetch { topic: 1, from, to }).unwrap();
+        let mut fetcher = journal.fetcher(disk);
+        let mut fetch = |from, to| fetcher.fetch(&Fetch { topic: 1, from, to }).unwrap();
         let two = [record(1), record(2)].map(|row| row.data().to_vec()).concat();
         assert_eq!(fetch(1, 3), two);
         assert_eq!((fetch(0, 5).len(), fetch(5, 9).len()), (two.len() / 2 * 5, 0));

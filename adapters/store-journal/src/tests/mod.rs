@@ -3,6 +3,7 @@
 mod crash;
 mod damage;
 mod faults;
+mod fetching;
 #[cfg(feature = "planted")]
 mod planted;
 mod rescue;

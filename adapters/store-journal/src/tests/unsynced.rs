@@ -84,7 +84,12 @@ fn open(disk: &SimulatedDisk, options: Options) -> Result<(bool, Rows), OpenErro
 
 pub(super) fn check_power(seed: u64, ops: usize) -> Result<(), String> {
     let states = states(&commits(seed, ops));
-    let mut journal = Journal::on(Recorded::new(SimulatedDisk::new(seed)), on_demand()).unwrap();
+    let disk = SimulatedDisk::new(seed);
+    if !seed.is_multiple_of(2) {
+        // An owner that synced each commit has written ahead.
+        drop(Journal::on(disk.clone(), options()).unwrap());
+    }
+    let mut journal = Journal::on(Recorded::new(disk), on_demand()).unwrap();
     let mut reports = Vec::new();
     run(&mut journal, seed, ops, |journal, reached| {
         reports.push((journal.disk_mut().before.len(), reached));
@@ -240,6 +245,7 @@ fn damage_in_front_of_the_last_sync_is_found_after_a_loss_of_power_too() {
         }
     }
     let bytes = disk.content(File::Segment(1)).unwrap();
+    let end = usize::try_from(crate::scan::scan(options.store, 1, &bytes).outline.end).unwrap();
     disk.replace(File::Segment(1), Some(bytes.clone()));
     disk.lose_power();
     let ends_at = |at: usize| {
@@ -251,6 +257,6 @@ fn damage_in_front_of_the_last_sync_is_found_after_a_loss_of_power_too() {
     };
     let whole = Journal::on(disk.copy(1), options).unwrap().info().sequence;
     assert!(matches!(ends_at(70), Err(OpenError::Store(StoreError::Corrupt { .. }))), "before the sync");
-    let torn = ends_at(bytes.len() / 2).expect("what is not synced may be torn");
+    let torn = ends_at(end / 2).expect("what is not synced may be torn");
     assert!((8..whole).contains(&torn), "{torn} of {whole}");
 }

@@ -48,7 +48,7 @@ impl World {
         {
             self.want(Actor::House, self.world_time(next));
         }
-        if self.connections.effects.take_store() {
+        if self.connections.effects.take_store() | self.connections.effects.take_fetch() {
             self.want(Actor::Store, self.now);
         }
         if !self.connections.is_armed() && !more {

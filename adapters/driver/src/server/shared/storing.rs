@@ -19,6 +19,16 @@ pub(in crate::server) struct StoreDue {
     pub(in crate::server) wait: Duration,
     /// To end when no commit is due.
     pub(in crate::server) is_over: bool,
+    /// To end at once, because it has failed.
+    pub(in crate::server) has_failed: bool,
+}
+
+/// What is to be read back.
+#[derive(Debug)]
+pub(in crate::server) struct FetchDue {
+    pub(in crate::server) fetch: Option<Fetch>,
+    /// To end when there is nothing.
+    pub(in crate::server) is_over: bool,
 }
 
 impl Shared {
@@ -26,14 +36,17 @@ impl Shared {
     pub(in crate::server) fn end_store(&self) {
         let mut state = self.lock_even_if_poisoned();
         state.is_over = true;
-        if let Some(keeper) = &state.storekeeper {
-            keeper.wake_by_ref();
-        }
+        state.storekeeper.iter().chain(&state.store_reader).for_each(Waker::wake_by_ref);
     }
 
     /// `waker` is woken when a commit is due earlier than expected, and when the broker has stopped.
     pub(in crate::server) fn watch_store(&self, waker: &Waker) -> Result<(), Poisoned> {
         self.locked(|state, _| state.storekeeper = Some(waker.clone()))
+    }
+
+    /// `waker` is woken when there is something to read back, and when the broker has stopped.
+    pub(in crate::server) fn watch_fetches(&self, waker: &Waker) -> Result<(), Poisoned> {
+        self.locked(|state, _| state.store_reader = Some(waker.clone()))
     }
 
     /// What the store is to do.
@@ -45,13 +58,13 @@ impl Shared {
             }
             let commit = state.broker.poll_commit(now, &mut state.effects);
             let wait = state.broker.next_commit().map_or(Duration::MAX, |at| at.since(now));
-            StoreDue { commit, wait, is_over: state.is_over }
+            StoreDue { commit, wait, is_over: state.is_over, has_failed: state.store_error.is_some() }
         })
     }
 
     /// What the store is to read back.
-    pub(in crate::server) fn poll_fetch(&self) -> Result<Option<Fetch>, Poisoned> {
-        self.locked(|state, _| state.broker.poll_fetch())
+    pub(in crate::server) fn poll_fetch(&self) -> Result<FetchDue, Poisoned> {
+        self.locked(|state, _| FetchDue { fetch: state.broker.poll_fetch(), is_over: state.is_over })
     }
 
     /// The store has read records back; the error says that they are others.
