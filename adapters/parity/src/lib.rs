@@ -39,6 +39,10 @@ mod outcome;
 mod process;
 #[cfg(unix)]
 mod random;
+#[cfg(target_os = "linux")]
+pub mod resident;
+#[cfg(unix)]
+pub mod retention;
 mod script;
 #[cfg(unix)]
 pub mod storage;
@@ -122,6 +126,17 @@ macro_rules! command_tests {
             a_directory_of_another_program_or_version_is_code_9
             b4_a_damaged_directory_is_code_8
             a_directory_that_the_system_refuses_is_code_74
+        );
+        $crate::command_tests!($command, retention;
+            r2_a_limit_in_bytes_limits_the_directory
+            r1_a_limit_in_time_empties_the_directory
+            r2_limits_of_several_topics_limit_the_directory
+            r2_a_record_that_stays_does_not_keep_its_file
+            b8_cursors_and_producers_alone_do_not_fill_the_directory
+        );
+        #[cfg(target_os = "linux")]
+        $crate::command_tests!($command, resident;
+            b8_the_memory_of_the_process_does_not_grow_with_what_is_stored
         );
         $crate::command_tests!($command, kills;
             b1_a_broker_killed_under_load_loses_and_repeats_nothing

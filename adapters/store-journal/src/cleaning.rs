@@ -15,6 +15,9 @@ pub const MOVED_PER_BROUGHT: u64 = 2;
 /// What a commit moves at most in bytes, but for a single longer row.
 pub const MAX_MOVED: u64 = 4 << 20;
 
+/// A segment is cheap to clean if at most this part of it lives.
+const CHEAP: u64 = 16;
+
 /// The segment that is being cleaned.
 #[derive(Debug, Default)]
 pub(crate) struct Cleaning {
@@ -38,16 +41,15 @@ impl Cleaning {
     ///
     /// That is: more than two fifths of what lives, and more than one segment. If all that lives stays for good, cleaning
     /// keeps up with what is written at one half. Before that, when rows without anything superfluous between them are
-    /// moved for the first time, it grows to nine tenths.
+    /// moved for the first time, it grows to nine tenths. If next to nothing in the oldest segment lives, a fifth is too
+    /// much: a few rows that stay among many that go then cost less space, and hardly anything is moved.
     pub(crate) fn wants(&self, index: &Index, active: u64, segment_bytes: u64) -> Option<u64> {
+        let (oldest, usage) = index.oldest_live().filter(|(oldest, _)| *oldest < active)?;
         let total = index.total();
-        let allowed = total
-            .live
-            .saturating_add(total.live / 5)
-            .saturating_add(total.live / 5)
-            .saturating_add(segment_bytes);
-        let oldest = index.oldest_live().filter(|oldest| *oldest < active)?;
-        (self.rows.is_empty() && total.written > allowed).then_some(oldest)
+        let is_cheap = usage.live.saturating_mul(CHEAP) <= usage.written;
+        let fifths = if is_cheap { 1 } else { 2 };
+        let allowed = total.live.saturating_add((total.live / 5).saturating_mul(fifths));
+        (self.rows.is_empty() && total.written > allowed.saturating_add(segment_bytes)).then_some(oldest)
     }
 
     /// The same while there is no space but `reserve` bytes: what is moved has to fit, and to free as much again.
@@ -131,10 +133,11 @@ impl Cleaning {
 
     /// The oldest segment that is still needed.
     pub(crate) fn oldest(&self, index: &Index, active: u64) -> u64 {
+        let oldest = index.oldest_live().map_or(active, |(oldest, _)| oldest);
         if is_planted(Defect::CleaningDropsRow) && self.rows.is_empty() && self.segment < active {
             let next = self.segment.saturating_add(1);
-            return index.oldest_live().unwrap_or(active).clamp(next, active.max(next));
+            return oldest.clamp(next, active.max(next));
         }
-        index.oldest_live().unwrap_or(active).min(active)
+        oldest.min(active)
     }
 }

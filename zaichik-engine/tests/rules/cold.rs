@@ -93,6 +93,17 @@ fn b_31_a_limit_within_records_that_are_not_in_memory_is_exact() {
 }
 
 #[test]
+fn b8_records_that_are_only_in_the_store_take_little_memory() {
+    let mut world = world();
+    world.topic(TopicOptions::new().retain_forever().max_bytes(1 << 30));
+    fill(&mut world, 4_000);
+    let (topics, cold) = (world.broker.ledger().topics, world.broker.cold_bytes());
+    assert!(cold > 31 << 20, "{cold} bytes are only in the store");
+    // 128 bytes for each allocation of 64 KiB, an eighth more for the growth of their table, and the last ones are in memory.
+    assert!(topics < cold / 400 + (160 << 10), "{topics} bytes for {cold} in the store");
+}
+
+#[test]
 fn b_33_what_a_limit_removed_of_records_that_are_not_in_memory_stays_removed() {
     let mut world = world();
     let writer = world.topic(TopicOptions::new().retain_forever().max_bytes(60 * RECORD));

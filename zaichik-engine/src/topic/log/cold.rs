@@ -41,7 +41,7 @@ pub(super) struct Dropped {
 }
 
 impl Log {
-    /// Makes the chunk that starts at this offset cold, with all that share its allocation.
+    /// Makes the chunk that starts at this offset cold, as one with all that share its allocation.
     pub(crate) fn evict(&mut self, start: u64, now: u64, retired: &mut Retired) -> Eviction {
         self.evict_durable(start, self.durable_to(), now, retired)
     }
@@ -75,26 +75,33 @@ impl Log {
         let is_whole = |chunk: &Chunk| chunk.span.start >= from && chunk.end <= durable_to;
         let may_be_cold = |chunk: &Chunk| {
             let is_plain = !chunk.span.has_own && chunk.losses.is_none();
-            is_plain && is_whole(chunk) && (chunk.cold.is_some() || !chunk.data.is_empty())
+            is_plain && is_whole(chunk) && !chunk.data.is_empty()
         };
         if allocation == self.allocation || self.compaction.is_some() || !pieces().all(may_be_cold) {
             return Eviction::Never;
         }
-        let count = pieces().count();
+        let (count, len) = pieces().fold((0, 0), |(count, len): (usize, usize), chunk| {
+            (count.saturating_add(1), len.saturating_add(chunk.data.len()))
+        });
+        let (mut end, mut last_timestamp, mut first_timestamp) = (start, 0, None);
         for chunk in self.chunks.range_mut(index..).take(count) {
-            if chunk.cold.is_some() {
-                continue;
-            }
             let head = RecordHead::peek(&chunk.data);
-            let first_timestamp = head.map_or(chunk.span.last_timestamp, |head| head.timestamp);
-            chunk.cold = Some(Cold { len: chunk.data.len(), first_timestamp });
-            self.cold_bytes = self.cold_bytes.saturating_add(chunk.data.len() as u64);
+            let first = || head.map_or(chunk.span.last_timestamp, |head| head.timestamp);
+            let _ = first_timestamp.get_or_insert_with(first);
+            (end, last_timestamp) = (chunk.end, chunk.span.last_timestamp);
             let (data, charge) = (core::mem::take(&mut chunk.data), core::mem::take(&mut chunk.charge));
             self.chunk_charges = self.chunk_charges.saturating_sub(charge);
             if charge > 0 {
                 retired.push(data, charge);
             }
         }
+        self.chunks.drain(index.saturating_add(1)..index.saturating_add(count));
+        if let Some(chunk) = self.chunks.get_mut(index) {
+            (chunk.end, chunk.span.last_timestamp) = (end, last_timestamp);
+            let first_timestamp = first_timestamp.unwrap_or(last_timestamp);
+            chunk.cold = Some(Cold { len, first_timestamp });
+        }
+        self.cold_bytes = self.cold_bytes.saturating_add(len as u64);
         self.steps.add(count as u64);
         Eviction::Done
     }
