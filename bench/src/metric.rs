@@ -30,6 +30,10 @@ pub(crate) enum Metric {
     MessagesPerCommit,
     /// Bytes written to disk per message.
     BytesPerMessage,
+    /// Million bytes of files, or of messages as they lie there, per second.
+    Megabytes,
+    /// Million messages per second that another connection reads meanwhile.
+    ReadBeside,
 }
 
 impl Metric {
@@ -47,6 +51,8 @@ impl Metric {
             Self::Seconds => "run s",
             Self::MessagesPerCommit => "msg/commit",
             Self::BytesPerMessage => "bytes/msg",
+            Self::Megabytes => "MB/s",
+            Self::ReadBeside => "M read/s",
         }
     }
 
@@ -54,10 +60,14 @@ impl Metric {
         match self {
             Self::Rate if value < 0.1 => format!("{value:.4}"),
             Self::Rate if value < 1.0 => format!("{value:.3}"),
-            Self::Rate | Self::CpuPerMillion | Self::CpuSeconds | Self::Seconds => format!("{value:.2}"),
+            Self::Rate | Self::CpuPerMillion | Self::CpuSeconds | Self::Seconds | Self::ReadBeside => {
+                format!("{value:.2}")
+            }
             Self::PeakMemory => format!("{:.1}", value / f64::from(1 << 20)),
             Self::P50 | Self::P99 | Self::P999 | Self::Startup => format!("{value:.1}"),
-            Self::BytesEach | Self::MessagesPerCommit | Self::BytesPerMessage => format!("{value:.0}"),
+            Self::BytesEach | Self::MessagesPerCommit | Self::BytesPerMessage | Self::Megabytes => {
+                format!("{value:.0}")
+            }
         }
     }
 }

@@ -72,13 +72,16 @@ pub(crate) struct StorageOptions {
     /// Number of rounds; tables show their medians
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) rounds: u32,
-    /// Workloads to run: durable, consume, one, reopen [default: all]
+    /// Workloads to run: durable, consume, one, cold, beside, reopen [default: all]
     #[arg(long, value_delimiter = ',')]
     pub(crate) only: Vec<String>,
+    /// Contenders of `durable` and `one`, such as zaichik-8 [default: all that are installed]
+    #[arg(long, value_delimiter = ',')]
+    pub(crate) contenders: Vec<String>,
     /// How long each run takes, in seconds
     #[arg(long, default_value_t = 2.0)]
     pub(crate) seconds: f64,
-    /// Gigabytes of a directory that is opened again
+    /// Gigabytes of a directory that is opened again, or read
     #[arg(long, default_value_t = 1.0)]
     pub(crate) gigabytes: f64,
     /// A folder on the disk to measure [default: that of temporary files]

@@ -3,6 +3,8 @@
 //! `zaichik-bench storage` prints tables, and the targets with their figures. In each round every contender runs once, as
 //! a new process on an empty directory, right after the other; ratios are taken within a round.
 
+mod beside;
+mod cold;
 mod disk;
 mod jetstream;
 mod lines;
@@ -16,7 +18,6 @@ mod targets;
 mod zaichik;
 
 use std::fs;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -25,18 +26,20 @@ use serde::Serialize;
 
 use crate::contender::Programs;
 use crate::environment::Environment;
+use crate::guarantees::TOPIC;
 use crate::metric::{Metric, Sample, throughput};
 use crate::options::StorageOptions;
 use crate::process::TemporaryFolder;
 use crate::report::{Report, Row, Table};
-use crate::storage::publisher::{one_at_a_time, publish, publish_all};
+use crate::storage::disk::Place;
+use crate::storage::publisher::{one_at_a_time, publish_all};
 use crate::storage::series::Series;
 use crate::storage::server::{Running, Server};
 use crate::storage::targets::{Target, best_peer};
-use crate::storage::zaichik::Consumer;
+use crate::storage::zaichik::{Consumer, publish_and_consume};
 use crate::text::{self, Style};
 
-const WORKLOADS: [&str; 4] = ["durable", "consume", "one", "reopen"];
+const WORKLOADS: [&str; 6] = ["durable", "consume", "one", "cold", "beside", "reopen"];
 
 /// Messages in flight, of all connections.
 const IN_FLIGHT: u64 = 1_000;
@@ -44,11 +47,12 @@ const IN_FLIGHT: u64 = 1_000;
 /// A server, and the number of connections that share what is in flight.
 type Contender = (&'static str, &'static str, Server, u64);
 
-const CONTENDERS: [Contender; 10] = [
+const CONTENDERS: [Contender; 11] = [
     ("zaichik", "Zaichik, tokio", Server::Zaichik, 1),
     ("zaichik-8", "Zaichik, tokio, 8 connections", Server::Zaichik, 8),
     ("zaichik-async-std", "Zaichik, async-std", Server::ZaichikAsyncStd, 1),
     ("zaichik-memory", "Zaichik, memory only", Server::Memory, 1),
+    ("zaichik-memory-8", "Zaichik, memory only, 8 connections", Server::Memory, 8),
     ("redis", "redis-server", Server::Redis, 1),
     ("redis-8", "redis-server, 8 connections", Server::Redis, 8),
     ("postgres", "PostgreSQL, batches of 1,000", Server::Postgres, 1),
@@ -89,7 +93,14 @@ pub(crate) fn run(options: &StorageOptions) -> Result<()> {
     let style = if options.markdown { Style::Markdown } else { Style::Terminal };
     print!("{}", text::preamble(&report, style));
     let duration = Duration::try_from_secs_f64(options.seconds).context("--seconds")?;
-    let bench = Bench { programs, folder, servers, rounds: options.rounds, duration };
+    if let Some(name) =
+        options.contenders.iter().find(|name| CONTENDERS.iter().all(|(known, ..)| known != name))
+    {
+        let known: Vec<_> = CONTENDERS.iter().map(|(known, ..)| *known).collect();
+        bail!("unknown contender {name:?}; there are {}", known.join(", "));
+    }
+    let (wanted, rounds) = (options.contenders.clone(), options.rounds);
+    let bench = Bench { programs, folder, servers, wanted, rounds, duration };
     for workload in WORKLOADS {
         if options.only.is_empty() || options.only.iter().any(|name| name == workload) {
             let table = bench.table(workload, options.gigabytes)?;
@@ -115,16 +126,26 @@ fn against(table: &Table) -> Vec<(&'static str, &Row)> {
         "durable" => [("/ loop", row("loop")), ("/ best other server", best_peer(table))],
         "consume" => [("/ alone", row("alone")), ("", None)],
         "one" => [("/ sum", row("sum")), ("/ best other server", best_peer(table))],
+        "cold" => [("/ files, not cached", row("read-cold")), ("/ in memory", row("memory"))],
+        "beside" => [("/ alone", row("alone")), ("/ alone, enough memory", row("alone-memory"))],
         _ => [("/ reading, cached", row("read")), ("/ reading, not cached", row("read-cold"))],
     };
     rows.into_iter().filter_map(|(name, row)| Some((name, row?))).collect()
 }
+
+/// What writes and syncs commits of the size that arose.
+const LOOPS: [(&str, &str, Place); 2] = [
+    ("loop", "a loop that writes and syncs these commits", Place::End),
+    ("loop-within", "the same over a file that was written before", Place::Within),
+];
 
 struct Bench {
     programs: Programs,
     folder: TemporaryFolder,
     /// Those that are installed.
     servers: Vec<Server>,
+    /// Names of contenders; empty for all.
+    wanted: Vec<String>,
     rounds: u32,
     duration: Duration,
 }
@@ -159,6 +180,20 @@ impl Bench {
                     &metrics,
                 )
             }
+            "cold" => {
+                let about = "read all of a directory through a broker, from the first message on";
+                let series = cold::measure(gigabytes, self.rounds, &self.programs, &self.folder)?;
+                series.table(workload, about, &[Metric::Megabytes])
+            }
+            "beside" => {
+                let metrics = [Metric::Rate, Metric::CpuPerMillion, Metric::PeakMemory, Metric::ReadBeside];
+                let about = "publish, 1,000 in flight, to a durable subscription, while another topic is read from its \
+                             first message on";
+                let messages = cold::messages(gigabytes);
+                let Self { programs, folder, rounds, duration, .. } = self;
+                let series = beside::measure(messages, IN_FLIGHT, *duration, *rounds, programs, folder)?;
+                series.table(workload, about, &metrics)
+            }
             _ => {
                 let metrics = [Metric::Startup, Metric::PeakMemory];
                 let series = reopen::measure(gigabytes, self.rounds, &self.programs, &self.folder)?;
@@ -172,7 +207,10 @@ impl Bench {
     }
 
     fn contenders(&self) -> impl Iterator<Item = Contender> {
-        CONTENDERS.into_iter().filter(|(_, _, server, _)| self.servers.contains(server))
+        let is_wanted = |name: &str| self.wanted.is_empty() || self.wanted.iter().any(|one| one == name);
+        CONTENDERS
+            .into_iter()
+            .filter(move |(name, _, server, _)| self.servers.contains(server) && is_wanted(name))
     }
 
     fn start(&self, server: Server) -> Result<Running> {
@@ -190,8 +228,9 @@ impl Bench {
                 let sizes = sample.as_ref().ok().and_then(commit_sizes);
                 series.add((name, title), round, sample);
                 if let Some((messages, bytes)) = sizes.filter(|_| name == "zaichik") {
-                    let title = "a loop that writes and syncs these commits";
-                    series.add(("loop", title), round, self.write_loop(messages, bytes));
+                    for (name, title, place) in LOOPS {
+                        series.add((name, title), round, self.write_loop(place, messages, bytes));
+                    }
                 }
             }
         }
@@ -229,8 +268,9 @@ impl Bench {
     }
 
     /// Commits of this number of messages, of this number of bytes each.
-    fn write_loop(&self, messages: f64, bytes: f64) -> Result<Sample> {
-        let synced = disk::write_and_sync(self.folder.path(), bytes_of(messages * bytes), self.duration)?;
+    fn write_loop(&self, place: Place, messages: f64, bytes: f64) -> Result<Sample> {
+        let synced =
+            disk::write_and_sync(self.folder.path(), place, bytes_of(messages * bytes), self.duration)?;
         Ok(Sample::from([
             (Metric::Rate, synced.commits as f64 * messages / synced.seconds / 1e6),
             (Metric::MessagesPerCommit, messages),
@@ -248,7 +288,7 @@ impl Bench {
         for round in 1..=self.rounds {
             for (name, title, window) in kinds {
                 if !series.has_failed(name) {
-                    series.add((name, title), round, self.publish_and_consume(window));
+                    series.add((name, title), round, self.publish_consumed(window));
                 }
             }
         }
@@ -256,28 +296,12 @@ impl Bench {
     }
 
     /// Publishes to a consumer, if it has a window, until everything is acknowledged and the last commit is answered.
-    fn publish_and_consume(&self, window: Option<u32>) -> Result<Sample> {
+    fn publish_consumed(&self, window: Option<u32>) -> Result<Sample> {
         let running = self.start(Server::Zaichik)?;
         let mut publisher = Server::Zaichik.publisher(running.port(), Server::Zaichik.burst(IN_FLIGHT))?;
-        let consumer = window.map(|window| Consumer::new(running.port(), window)).transpose()?;
+        let consumer = window.map(|window| Consumer::new(running.port(), TOPIC, window)).transpose()?;
         let (cpu, begin) = (running.process.cpu()?, Instant::now());
-        let total = AtomicU64::new(u64::MAX);
-        let messages = thread::scope(|scope| {
-            let consuming = consumer.map(|mut consumer| {
-                scope.spawn({
-                    let total = &total;
-                    move || consumer.consume(total)
-                })
-            });
-            let announce = |messages| total.store(messages, Ordering::Release);
-            let messages = publish(&mut *publisher, IN_FLIGHT, self.duration, announce)?;
-            match consuming.map(thread::ScopedJoinHandle::join) {
-                Some(Ok(outcome)) => outcome?,
-                Some(Err(_)) => bail!("the consumer panicked"),
-                None => {}
-            }
-            Ok(messages)
-        })?;
+        let messages = publish_and_consume(&mut *publisher, consumer, IN_FLIGHT, self.duration)?;
         let seconds = begin.elapsed().as_secs_f64();
         Ok(throughput(messages, seconds, running.process.cpu()? - cpu, running.process.peak_memory()?))
     }
@@ -297,11 +321,16 @@ impl Bench {
                 }
                 series.add((name, title), round, sample);
                 if let Some((messages, bytes)) = sizes.filter(|_| name == "zaichik") {
-                    let synced =
-                        disk::write_and_sync(self.folder.path(), bytes_of(messages * bytes), self.duration)?;
-                    let sample = quantiles(&synced.latencies);
+                    let sync = |place| {
+                        let bytes = bytes_of(messages * bytes);
+                        let synced = disk::write_and_sync(self.folder.path(), place, bytes, self.duration)?;
+                        anyhow::Ok(quantiles(&synced.latencies))
+                    };
+                    let sample = sync(Place::End)?;
                     parts.extend(sample.get(&Metric::P50).copied());
                     series.add(("sync", "write and sync such a commit"), round, Ok(sample));
+                    let title = "the same over a file that was written before";
+                    series.add(("sync-within", title), round, sync(Place::Within));
                 }
             }
             if let [sync, memory] = parts[..] {

@@ -1,7 +1,7 @@
 //! What the disk itself does: a loop that writes and syncs, and one that reads.
 
 use std::fs::{self, File};
-use std::io::{Read, Write};
+use std::io::{Read, Seek, Write};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -21,16 +21,48 @@ pub(super) struct Synced {
     pub(super) latencies: Latencies,
 }
 
-/// Appends this number of bytes to a new file and syncs its data (`fdatasync`), until the time is over. Removes the file.
-pub(super) fn write_and_sync(folder: &Path, bytes: usize, duration: Duration) -> Result<Synced> {
+/// Where the bytes of a commit go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Place {
+    /// Behind those of the one before: the file grows.
+    End,
+    /// Into a file of 64 MiB that was written before, from its beginning on again and again.
+    Within,
+}
+
+/// Bytes of a file that is written before.
+const FILE: u64 = 64 << 20;
+
+/// Writes this number of bytes to a new file and syncs its data (`fdatasync`), until the time is over. Removes the file.
+pub(super) fn write_and_sync(
+    folder: &Path,
+    place: Place,
+    bytes: usize,
+    duration: Duration,
+) -> Result<Synced> {
     let path = folder.join("plain");
     let mut file = File::create(&path).with_context(|| format!("creating {}", path.display()))?;
     let data: Vec<u8> = (0_u8..251).cycle().take(bytes).collect();
+    if place == Place::Within {
+        let block = vec![0; BLOCK];
+        for _ in 0..FILE / BLOCK as u64 {
+            file.write_all(&block).context("writing")?;
+        }
+        file.rewind().context("seeking")?;
+    }
+    let mut left = FILE;
     let mut latencies = Latencies::in_nanoseconds()?;
     settle(folder)?;
     let begin = Instant::now();
     let mut end = begin;
     while end - begin < duration {
+        if place == Place::Within {
+            if left < bytes as u64 {
+                file.rewind().context("seeking")?;
+                left = FILE;
+            }
+            left -= bytes as u64;
+        }
         file.write_all(&data).context("writing")?;
         file.sync_data().context("syncing")?;
         let now = Instant::now();

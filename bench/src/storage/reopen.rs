@@ -4,6 +4,7 @@ use std::time::Instant;
 
 use anyhow::Result;
 
+use super::cold::messages;
 use super::disk;
 use super::series::Series;
 use super::server::{Running, Server};
@@ -11,9 +12,6 @@ use crate::contender::Programs;
 use crate::guarantees;
 use crate::metric::{Metric, Sample};
 use crate::process::TemporaryFolder;
-
-/// Bytes of a message in the journal.
-const STORED: f64 = 146.0;
 
 /// Fills a directory, kills the broker, and opens the directory again, with the files in the system's cache and without.
 ///
@@ -69,14 +67,4 @@ fn open(broker: &mut Running, programs: &Programs, folder: &TemporaryFolder) -> 
 
 fn millis(seconds: f64) -> Sample {
     Sample::from([(Metric::Startup, seconds * 1_000.0)])
-}
-
-/// The number of messages that take this space, in full writes.
-#[expect(
-    clippy::cast_possible_truncation,
-    clippy::cast_sign_loss,
-    reason = "a cast from floating point saturates"
-)]
-fn messages(gigabytes: f64) -> u64 {
-    ((gigabytes * 1e9 / STORED) as u64).next_multiple_of(u64::from(guarantees::WRITE))
 }

@@ -18,7 +18,7 @@ use super::publisher::Publisher;
 use super::redis::Redis;
 use super::zaichik::Zaichik;
 use crate::contender::{Contender, Programs, installed};
-use crate::guarantees::PAYLOAD;
+use crate::guarantees::{PAYLOAD, TOPIC};
 use crate::payload;
 use crate::process::{Process, TemporaryFolder, free_port};
 use crate::report::ContenderInfo;
@@ -29,12 +29,16 @@ pub(super) enum Server {
     ZaichikAsyncStd,
     /// Zaichik on tokio, without a storage directory.
     Memory,
+    /// Zaichik on tokio, with less memory than it stores.
+    Small,
     Redis,
     Postgres,
     JetStream,
 }
 
-use Server::{JetStream as Jet, Memory, Postgres as Pg, Redis as Red, Zaichik as Zai, ZaichikAsyncStd};
+use Server::{
+    JetStream as Jet, Memory, Postgres as Pg, Redis as Red, Small, Zaichik as Zai, ZaichikAsyncStd,
+};
 
 /// Syncs for each answer, which nats-server can do from version 2.10 on.
 const JETSTREAM: &str = "listen: 127.0.0.1:{port}\nping_interval: \"1h\"\nmax_payload: 1MB\n\
@@ -44,13 +48,14 @@ const JETSTREAM: &str = "listen: 127.0.0.1:{port}\nping_interval: \"1h\"\nmax_pa
 const ALWAYS: u32 = 10;
 
 impl Server {
-    pub(super) const ALL: [Self; 6] = [Zai, ZaichikAsyncStd, Memory, Red, Pg, Jet];
+    pub(super) const ALL: [Self; 7] = [Zai, ZaichikAsyncStd, Memory, Small, Red, Pg, Jet];
 
     pub(super) const fn name(self) -> &'static str {
         match self {
             Zai => "zaichik",
             ZaichikAsyncStd => "zaichik-async-std",
             Memory => "zaichik-memory",
+            Small => "zaichik-small",
             Red => "redis",
             Pg => "postgres",
             Jet => "jetstream",
@@ -62,6 +67,7 @@ impl Server {
             Zai => "Zaichik, tokio",
             ZaichikAsyncStd => "Zaichik, async-std",
             Memory => "Zaichik, memory only",
+            Small => "Zaichik, 64 MiB of memory",
             Red => "redis-server",
             Pg => "PostgreSQL",
             Jet => "nats-server, JetStream",
@@ -81,6 +87,7 @@ impl Server {
         match self {
             Zai | ZaichikAsyncStd => "--port {port} --data {data}",
             Memory => "--port {port}",
+            Small => "--port {port} --data {data} --memory 64MiB",
             Red => {
                 "--port {port} --bind 127.0.0.1 --protected-mode no --daemonize no --loglevel warning --dir {data} \
                  --appendonly yes --appendfsync always --auto-aof-rewrite-percentage 0 --save ''"
@@ -96,7 +103,7 @@ impl Server {
     /// Notes for comparing its figures.
     const fn caveat(self) -> &'static str {
         match self {
-            Zai | ZaichikAsyncStd | Memory => {
+            Zai | ZaichikAsyncStd | Memory | Small => {
                 "frames of one record at the level durable, to a topic that keeps everything; a commit is whatever came \
                  while the previous one was written"
             }
@@ -118,7 +125,7 @@ impl Server {
     /// It is not installed, or cannot sync for each answer.
     pub(super) fn find(self, programs: &Programs) -> Result<PathBuf> {
         match self {
-            Zai | Memory => programs.find(Contender::Zaichik),
+            Zai | Memory | Small => programs.find(Contender::Zaichik),
             ZaichikAsyncStd => programs.find(Contender::ZaichikAsyncStd),
             Red => programs.find(Contender::Redis),
             Pg => {
@@ -142,7 +149,7 @@ impl Server {
     /// What it is, for the report.
     pub(super) fn info(self, programs: &Programs) -> Result<ContenderInfo> {
         let version = match self {
-            Zai | Memory => programs.version(Contender::Zaichik)?,
+            Zai | Memory | Small => programs.version(Contender::Zaichik)?,
             ZaichikAsyncStd => programs.version(Contender::ZaichikAsyncStd)?,
             Red => programs.version(Contender::Redis)?,
             Jet => programs.version(Contender::Nats)?,
@@ -163,10 +170,12 @@ impl Server {
 
     /// A publisher with bursts of this number of messages.
     pub(super) fn publisher(self, port: u16, burst: u64) -> Result<Box<dyn Publisher>> {
-        let payloads: Vec<_> = (0..burst).map(|message| payload::payload(message, burst, PAYLOAD)).collect();
+        let payloads = payloads(burst);
         Ok(match self {
-            Zai | ZaichikAsyncStd => Box::new(Zaichik::new(port, &payloads, AckLevel::Durable)?),
-            Memory => Box::new(Zaichik::new(port, &payloads, AckLevel::Accepted)?),
+            Zai | ZaichikAsyncStd | Small => {
+                Box::new(Zaichik::new(port, TOPIC, &payloads, AckLevel::Durable)?)
+            }
+            Memory => Box::new(Zaichik::new(port, TOPIC, &payloads, AckLevel::Accepted)?),
             Red => Box::new(Redis::new(port, &payloads)?),
             Pg => Box::new(Postgres::new(port, &payloads)?),
             Jet => Box::new(JetStream::new(port, &payloads)?),
@@ -178,6 +187,11 @@ impl Server {
         let share = if matches!(self, Pg) { in_flight } else { in_flight / 5 };
         if share == 0 { 1 } else { share }
     }
+}
+
+/// The payloads of a write of this number of messages.
+pub(super) fn payloads(burst: u64) -> Vec<Vec<u8>> {
+    (0..burst).map(|message| payload::payload(message, burst, PAYLOAD)).collect()
 }
 
 /// A server that runs, and its directory. Dropping it ends the server and removes the directory.

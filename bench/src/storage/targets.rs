@@ -58,6 +58,20 @@ impl Target {
                 limit: 1.3,
                 is_minimum: false,
             }],
+            "cold" => vec![Self {
+                about: "reading what is only on disk, of reading the files; neither is cached".to_owned(),
+                figure: ratio("cold", row("read-cold")),
+                limit: 0.7,
+                is_minimum: true,
+            }],
+            "beside" => vec![Self {
+                about:
+                    "publishing and consuming beside a reader of what is only on disk, of the same without"
+                        .to_owned(),
+                figure: ratio("beside", row("alone")),
+                limit: 0.8,
+                is_minimum: true,
+            }],
             "reopen" => vec![Self {
                 about: "seconds until a directory is open again".to_owned(),
                 figure: row("killed")

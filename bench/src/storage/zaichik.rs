@@ -1,13 +1,15 @@
 //! Zaichik: acknowledged publishes, and a consumer with a durable subscription.
 
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread;
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
 use zaichik_proto::{AckLevel, ClientFrame, Commit, ServerFrame};
 
-use super::publisher::Publisher;
+use super::publisher::{Publisher, publish};
 use crate::dialect::zaichik::{Client, publish_records, retained};
-use crate::guarantees::{TOPIC, acknowledged, connect};
+use crate::guarantees::{acknowledged, connect};
 
 /// A connection that publishes frames of one message.
 #[derive(Debug)]
@@ -19,10 +21,10 @@ pub(super) struct Zaichik {
 
 impl Zaichik {
     /// Creates the topic, which keeps everything, unless it exists.
-    pub(super) fn new(port: u16, payloads: &[Vec<u8>], level: AckLevel) -> Result<Self> {
+    pub(super) fn new(port: u16, topic: &str, payloads: &[Vec<u8>], level: AckLevel) -> Result<Self> {
         let mut client = connect(port)?;
-        client.create(TOPIC, retained())?;
-        let frame = |(payload, request): (&Vec<u8>, u32)| publish_records(TOPIC, level, request, &[payload]);
+        client.create(topic, retained())?;
+        let frame = |(payload, request): (&Vec<u8>, u32)| publish_records(topic, level, request, &[payload]);
         let frames = payloads.iter().zip(1..).flat_map(frame).collect();
         Ok(Self { client, frames, burst: payloads.len() as u64 })
     }
@@ -52,10 +54,10 @@ impl Publisher for Zaichik {
 pub(super) struct Consumer(Client);
 
 impl Consumer {
-    pub(super) fn new(port: u16, window: u32) -> Result<Self> {
+    pub(super) fn new(port: u16, topic: &str, window: u32) -> Result<Self> {
         let mut client = connect(port)?;
-        client.create(TOPIC, retained())?;
-        client.subscribe_durable(TOPIC, window, "consumer")?;
+        client.create(topic, retained())?;
+        client.subscribe_durable(topic, window, "consumer")?;
         Ok(Self(client))
     }
 
@@ -86,4 +88,31 @@ impl Consumer {
         }
         Ok(())
     }
+}
+
+/// Publishes to a consumer, if there is one, until everything is acknowledged and the last commit is answered; returns the
+/// number of messages.
+pub(super) fn publish_and_consume(
+    publisher: &mut dyn Publisher,
+    consumer: Option<Consumer>,
+    in_flight: u64,
+    duration: Duration,
+) -> Result<u64> {
+    let total = AtomicU64::new(u64::MAX);
+    thread::scope(|scope| {
+        let consuming = consumer.map(|mut consumer| {
+            scope.spawn({
+                let total = &total;
+                move || consumer.consume(total)
+            })
+        });
+        let announce = |messages| total.store(messages, Ordering::Release);
+        let messages = publish(publisher, in_flight, duration, announce)?;
+        match consuming.map(thread::ScopedJoinHandle::join) {
+            Some(Ok(outcome)) => outcome?,
+            Some(Err(_)) => bail!("the consumer panicked"),
+            None => {}
+        }
+        Ok(messages)
+    })
 }
