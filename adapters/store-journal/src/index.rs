@@ -115,11 +115,6 @@ impl Index {
         self.usage.iter().find(|(_, usage)| usage.live > 0).map(|(segment, usage)| (*segment, *usage))
     }
 
-    /// What a segment consists of.
-    pub(crate) fn usage(&self, segment: u64) -> Usage {
-        self.usage.get(&segment).copied().unwrap_or_default()
-    }
-
     /// Forgets segments below this one, in which nothing lives.
     pub(crate) fn forget_below(&mut self, oldest: u64) {
         while let Some(first) = self.usage.first_entry().filter(|first| *first.key() < oldest) {

@@ -49,7 +49,13 @@ pub(super) struct Deadlines {
 
 impl Deadlines {
     pub(super) fn new(now: u64) -> Self {
-        Self { accepted: now, clock: now, silence: Silence { heard: now, pinged: None }, sent: now, read: now }
+        Self {
+            accepted: now,
+            clock: now,
+            silence: Silence { heard: now, pinged: None },
+            sent: now,
+            read: now,
+        }
     }
 
     /// The session is passed a time.
