@@ -4,7 +4,7 @@ use bytes::Buf;
 use zaichik_engine::{Broker, CloseReason, Status, Turn};
 use zaichik_proto::RECORD_OVERHEAD;
 
-use super::link::{Link, new_frames, send};
+use super::link::{Link, has_held_pong, new_frames, send};
 use super::silence::Deadlines;
 use super::{Actor, READ_AT_ONCE, World};
 use crate::sim::app::at;
@@ -234,6 +234,9 @@ impl World {
         let dead_letters = may_lack.then_some(stats.dead_letters - before_stats.dead_letters);
         // What waited for a store that failed was dropped: there is nothing new but the reason.
         let has_failed = session.close_reason() == Some(CloseReason::Internal);
+        if self.storing.is_some() && !has_failed && has_held_pong(before, session.outbound()) {
+            return Broken::because("B6", "a Pong waits for the store".to_owned()).map(|()| turn);
+        }
         let new = (!has_failed).then(|| new_frames(before, session.outbound()));
         let (mut control, mut stream) = new.unwrap_or_default();
         if let Some(saboteur) = &mut self.saboteur {
