@@ -77,6 +77,8 @@ pub(crate) struct Topic {
     staging: Option<Box<Staging>>,
     /// Whether it is listed as changed since it was staged.
     pub(crate) is_changed: bool,
+    /// Its first offset when it was listed last.
+    pub(crate) listed_first: u64,
     /// Bytes of its records that count as not staged.
     pub(crate) unstaged: usize,
     /// When housekeeping is due; `Timestamp::MAX` if it is not.
@@ -104,6 +106,7 @@ impl Topic {
             last_append: Timestamp::ZERO,
             staging: None,
             is_changed: false,
+            listed_first: 0,
             unstaged: 0,
             due: Timestamp::MAX,
             charged: 0,

@@ -1,7 +1,7 @@
 //! Reads records back beside the commits of a journal.
 
 use bytes::Bytes;
-use zaichik_engine::store::{Fetch, Key, Row};
+use zaichik_engine::store::{Fetch, Key, RecordsRow};
 
 use crate::disk::Disk;
 use crate::error::{Damage, StoreError};
@@ -32,8 +32,8 @@ impl<D: Disk> Fetcher<D> {
     ///
     /// # Errors
     ///
-    /// [`StoreError::Corrupt`] if a row does not have its checksum, or cannot be decoded; [`StoreError::Failed`] if it cannot
-    /// be read.
+    /// [`StoreError::Corrupt`] if a row does not have its checksum, or is too short; [`StoreError::Failed`] if it cannot be
+    /// read.
     pub fn fetch(&mut self, fetch: &Fetch) -> Result<Bytes, StoreError> {
         let mut rows = self.rows(fetch);
         loop {
@@ -63,10 +63,9 @@ impl<D: Disk> Fetcher<D> {
         self.reader.restart();
         for (key, place) in rows {
             let value = self.reader.row(&mut self.disk, key.as_slice(), *place)?;
-            let Ok(Row::Records(row)) = Row::decode(key.as_slice(), value) else {
-                return Err(corrupt(place.segment, u64::from(place.at), Damage::Malformed));
-            };
-            records.extend_from_slice(&row.data);
+            let data = RecordsRow::data_of(value);
+            let malformed = || corrupt(place.segment, u64::from(place.at), Damage::Malformed);
+            records.extend_from_slice(data.ok_or_else(malformed)?);
         }
         // The broker accounts for the records, so nothing else is kept with them.
         Ok(records.into_boxed_slice().into())

@@ -95,7 +95,7 @@ impl Broker {
         topic.warm(now, (fetch.from, fetch.to), records).map_err(|_| FetchError { fetch })?;
         let waiting = topic.waiting;
         topics.fetching.evictable.push_back((id, fetch.from));
-        topics.settle(id, memory);
+        topics.settle_read(id, memory);
         readiness.wake_waiting(waiting);
         if let Some(other) = topics.fetching.turned_away.pop_first() {
             readiness.wake_waiting(topics[other].waiting);

@@ -367,6 +367,7 @@ impl Topics {
     fn changed(&mut self, id: TopicId) {
         let (Some(topic), Some(changes)) = (self.entries.get_mut(id.0), &mut self.changes) else { return };
         let unstaged = topic.unstaged();
+        topic.listed_first = topic.first();
         let before = core::mem::replace(&mut topic.unstaged, unstaged);
         self.unstaged = self.unstaged.saturating_sub(before).saturating_add(unstaged);
         changes.add(id, &mut topic.is_changed);
@@ -376,8 +377,18 @@ impl Topics {
     pub(super) fn release_committed(&mut self, id: TopicId, memory: &mut Memory) {
         self[id].release_committed(memory.retired());
         let changes = if is_planted(Defect::UnmarkedRemoval) { self.changes.take() } else { None };
-        self.settle(id, memory);
+        self.settle_read(id, memory);
         self.changes = changes.or_else(|| self.changes.take());
+    }
+
+    /// Settles a topic that was read. It concerns a store only if that removed something: or else each delivery would wait for
+    /// a commit.
+    pub(super) fn settle_read(&mut self, id: TopicId, memory: &mut Memory) {
+        if self[id].has_only_been_read() {
+            self.settle_charge(id, memory);
+        } else {
+            self.settle(id, memory);
+        }
     }
 
     /// If memory is short, frees the records that a topic's subscriptions have committed now rather than later.

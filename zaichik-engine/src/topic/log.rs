@@ -201,6 +201,11 @@ impl Log {
         self.first
     }
 
+    /// Whether records may die before those in front of them.
+    pub(crate) const fn has_deaths(&self) -> bool {
+        self.compaction.is_some()
+    }
+
     /// The offset of the next record.
     pub(crate) const fn end(&self) -> u64 {
         self.end

@@ -60,6 +60,17 @@ impl Topic {
         self.staging = Some(staging);
     }
 
+    /// Whether nothing that concerns a store has happened since the topic was listed as changed, if it was only read and
+    /// expired: neither was a record removed, nor can one have died in another way.
+    pub(crate) fn has_only_been_read(&self) -> bool {
+        self.listed_first == self.first() && !self.settings.is_live_only() && !self.log.has_deaths()
+    }
+
+    /// The offset of the first record that was not removed.
+    pub(crate) const fn first(&self) -> u64 {
+        self.log.first().offset
+    }
+
     /// Bytes of the records that were not staged; 0 without [`begin_storing`](Self::begin_storing).
     pub(crate) fn unstaged(&self) -> usize {
         usize::try_from(self.log.unstaged()).unwrap_or(usize::MAX)

@@ -52,6 +52,26 @@ fn b_13_answers_and_deliveries_wait_for_the_commit_that_has_them() {
 }
 
 #[test]
+fn b_13_what_is_stored_is_delivered_without_another_commit() {
+    let mut world = world();
+    let (writer, reader) = (world.connect(), world.connect());
+    world.ask(&reader, reader.subscribe_to(Sub::new(1, "t").window(1)));
+    for body in ["a", "b", "c"] {
+        writer.publish("t", body);
+    }
+    world.settle();
+    commit(&mut world);
+    assert_eq!(reader.stream(), ["1/0=a"]);
+    for (offset, delivered) in [(0, "1/1=b"), (1, "1/2=c")] {
+        let quietly = Commit { request: 9, subscription: 1, offset, rewind: None, quiet: true };
+        reader.request(|request| ClientFrame::Commit(Commit { request, ..quietly }));
+        world.settle();
+        assert_eq!(reader.stream(), [delivered]);
+        assert_eq!(world.broker.next_commit(), None, "only a cursor moved that is not stored");
+    }
+}
+
+#[test]
 fn b_20_durable_is_answered_like_accepted() {
     let mut world = world();
     let writer = world.connect();

@@ -2,7 +2,7 @@
 
 use proptest::collection::vec as vec_of;
 use proptest::prelude::*;
-use zaichik_engine::store::{Key, Row, RowError, RunKind};
+use zaichik_engine::store::{Key, RecordsRow, Row, RowError, RunKind};
 
 use super::generate::{records, row};
 
@@ -33,6 +33,8 @@ proptest! {
         }
         let (found, data): (Vec<_>, Vec<_>) = row.records().map(|(offset, one)| (offset, one.as_bytes())).unzip();
         prop_assert_eq!((found, data.concat()), (offsets, row.data.to_vec()));
+        let (_, value) = encoded(&Row::Records(row.clone()));
+        prop_assert_eq!(RecordsRow::data_of(&value), Some(&row.data[..]));
     }
 
     #[test]

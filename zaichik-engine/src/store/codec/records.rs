@@ -23,6 +23,23 @@ impl RecordsRow {
     }
 }
 
+/// Bytes of a value before the number of runs, and of that number: the format and the last timestamp.
+const BEFORE_RUNS: usize = 1 + 8;
+const RUN_COUNT: usize = 4;
+/// Bytes of a run.
+const RUN: usize = 1 + 8;
+
+impl RecordsRow {
+    /// The [`data`](Self::data) in the value of such a row, without a look at the records: for a store that knows by a checksum
+    /// that the value is the one it was given. `None` if the value is too short to be one.
+    #[must_use]
+    pub fn data_of(value: &[u8]) -> Option<&[u8]> {
+        let (count, rest) = value.get(BEFORE_RUNS..)?.split_first_chunk::<RUN_COUNT>()?;
+        let runs = usize::try_from(u32::from_le_bytes(*count)).ok()?.checked_mul(RUN)?;
+        rest.get(runs..)
+    }
+}
+
 pub(super) fn read(topic: u32, start: u64, fields: &mut Fields<'_>) -> Result<RecordsRow, RowError> {
     const RUNS: &str = "its runs";
     let last_timestamp = fields.time("its last timestamp")?;
