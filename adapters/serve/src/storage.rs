@@ -103,7 +103,9 @@ impl Storage {
                  synced: the last ones may be lost; clients report a restart, and producers are forgotten"
             );
         }
-        let store = JournalStore { journal, sync_every, clock, begun, meter: Arc::new(Meter::new(info)) };
+        let dir = self.dir.clone();
+        let store =
+            JournalStore { journal, dir, sync_every, clock, begun, meter: Arc::new(Meter::new(info)) };
         Ok(Recovered { broker, store })
     }
 
@@ -138,6 +140,7 @@ impl Recovered {
 #[derive(Debug)]
 struct JournalStore {
     journal: Journal<Files>,
+    dir: PathBuf,
     sync_every: Duration,
     clock: Clock,
     begun: Timestamp,
@@ -155,6 +158,14 @@ impl Store for JournalStore {
             Err(_) => self.meter.failed(now),
         }
         committed.map_err(store_error)
+    }
+
+    fn is_full(&self) -> bool {
+        self.journal.is_full()
+    }
+
+    fn place(&self) -> String {
+        self.dir.display().to_string()
     }
 
     fn fetch(&mut self, fetch: &Fetch) -> Result<Bytes, StoreError> {

@@ -299,7 +299,7 @@ impl<D: Disk> Journal<D> {
             }
         }
         self.remove_obsolete()?;
-        let (active, is_full) = (self.active.segment(), self.reserve.is_missing());
+        let (active, is_full) = (self.active.segment(), self.is_full());
         let wanted = if is_full {
             self.cleaning.wants_space(&self.index, active, self.reserve.len())
         } else {
@@ -390,7 +390,7 @@ impl<D: Disk> Journal<D> {
             epoch: self.stamp.epoch,
             written_bytes: self.written,
             moved_bytes: self.cleaning.moved_bytes(),
-            is_full: self.reserve.is_missing(),
+            is_full: self.is_full(),
         }
     }
 

@@ -15,6 +15,8 @@ use crate::server::world::World;
 
 const HOUR: Duration = Duration::from_hours(1);
 
+const FULL: &str = "refused Busy 1000000";
+
 /// A broker and its store.
 struct Stored {
     world: World,
@@ -36,6 +38,8 @@ struct State {
 #[derive(Clone, Copy)]
 enum Fault {
     Full,
+    /// There is space for commits, but only for those that bring little.
+    Reserve,
     Failed,
     Panics,
     /// Only what need not be done at a certain time fails.
@@ -61,7 +65,7 @@ impl Store for InMemory {
             Some(Fault::Full) => return Err(StoreError::Full(because("the test said so"))),
             Some(Fault::Failed) => return Err(StoreError::Failed(because("the test said so"))),
             Some(Fault::Panics) => panic!("the test said so"),
-            Some(Fault::NotTended | Fault::NotClosed) | None => {}
+            Some(Fault::Reserve | Fault::NotTended | Fault::NotClosed) | None => {}
         }
         let mut state = self.state();
         state.rows.apply(commit);
@@ -71,6 +75,10 @@ impl Store for InMemory {
 
     fn fetch(&mut self, fetch: &Fetch) -> Result<Bytes, StoreError> {
         Ok(self.state().rows.fetch(fetch))
+    }
+
+    fn is_full(&self) -> bool {
+        matches!(self.fault(), Some(Fault::Reserve))
     }
 
     fn tend(&mut self) -> Result<(), StoreError> {
@@ -98,10 +106,16 @@ fn because(why: &'static str) -> Arc<dyn Error + Send + Sync> {
 
 impl Stored {
     fn new() -> Self {
+        Self::with(None)
+    }
+
+    /// Its store has a fault from the beginning.
+    fn with(fault: impl Into<Option<Fault>>) -> Self {
         let mut broker =
             Broker::new(BrokerConfig::default(), Seed::new(1, 2)).expect("the defaults are valid");
         broker.begin_storing();
-        let (world, store) = (World::of(broker), Arc::default());
+        let state = State { fault: fault.into(), ..State::default() };
+        let (world, store) = (World::of(broker), Arc::new(Mutex::new(state)));
         let keeper = Storekeeper::new(&world.shared, Box::new(InMemory(Arc::clone(&store))));
         let mut stored = Self { world, keeper: Some(keeper), store };
         stored.keep();
@@ -177,6 +191,38 @@ impl Stored {
     }
 }
 
+#[test]
+fn b_50_a_store_with_nothing_but_its_reserve_makes_commits_and_publishes_are_refused() {
+    for was_full in [true, false] {
+        let mut stored = if was_full { Stored::with(Fault::Reserve) } else { Stored::new() };
+        let peer = stored.connect();
+        if !was_full {
+            let request = stored.publish(peer, "x");
+            stored.fail(Fault::Reserve);
+            stored.keep();
+            assert_eq!(
+                stored.answer(peer, request).as_deref(),
+                Some("@0 new"),
+                "the reserve has space for it"
+            );
+        }
+        for _ in 0..2 {
+            let request = stored.publish(peer, "y");
+            stored.keep();
+            assert_eq!(stored.answer(peer, request).as_deref(), Some(FULL));
+        }
+        stored.fail(None);
+        assert!(
+            matches!(stored.keep(), Step::Wait(time) if time <= TEND_EVERY),
+            "it looks for space now and then"
+        );
+        let request = stored.publish(peer, "y");
+        stored.keep();
+        let expected = if was_full { "@0 new" } else { "@1" };
+        assert_eq!(stored.answer(peer, request).as_deref(), Some(expected));
+    }
+}
+
 fn is_tried_again(step: &Step) -> bool {
     matches!(step, Step::Wait(time) if *time <= RETRY)
 }
@@ -246,9 +292,12 @@ fn a_commit_without_space_is_tried_again_and_answered_when_there_is_some() {
         assert!(is_tried_again(&stored.keep()));
         assert_eq!(stored.answer(peer, request), None);
     }
-    // What comes meanwhile is in a later commit.
+    // What comes meanwhile is refused, behind what waits on its connection.
     let next = stored.publish(peer, "y");
+    let other = stored.connect();
+    let third = stored.publish(other, "z");
     assert!(is_tried_again(&stored.keep()));
+    assert_eq!(stored.answer(other, third).as_deref(), Some(FULL));
     stored.world.send(peer, |raw| raw.ping(5));
     assert_eq!(stored.world.peers[peer].read().take_control(), ["pong 5"], "the peer is not given up");
     assert!(stored.world.peers[reader].read().take_stream().is_empty());
@@ -256,8 +305,11 @@ fn a_commit_without_space_is_tried_again_and_answered_when_there_is_some() {
     stored.fail(None);
     stored.keep();
     let answers = [request, next].map(|request| stored.answer(peer, request));
-    assert_eq!(answers, [Some("@0".to_owned()), Some("@1".to_owned())]);
-    assert_eq!(stored.world.peers[reader].read().take_stream(), ["1/0=x", "1/1=y"]);
+    assert_eq!(answers.map(Option::unwrap_or_default), ["@0", FULL]);
+    assert_eq!(stored.world.peers[reader].read().take_stream(), ["1/0=x"]);
+    let again = stored.publish(peer, "y");
+    stored.keep();
+    assert_eq!(stored.answer(peer, again).as_deref(), Some("@1"), "there is space");
     assert_eq!(stored.error(), None);
 }
 
