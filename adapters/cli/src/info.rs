@@ -113,7 +113,7 @@ fn storage(counter: impl Fn(Counter) -> Option<u64>) -> String {
     let commit = counter(Counter::StorageLastCommit);
     let commit = commit.map(|micros| format!(", last commit took {}", report::duration(micros)));
     let is_full = counter(Counter::StorageFull) == Some(1);
-    let full = if is_full { ", no space left but the reserve" } else { "" };
+    let full = if is_full { ", without space: publishes are refused" } else { "" };
     format!("durable{}{}{full}", size.unwrap_or_default(), commit.unwrap_or_default())
 }
 
@@ -204,6 +204,6 @@ mod tests {
         counters.extend([(Counter::StorageBytes, 3 << 20), (Counter::StorageLastCommit, 312)]);
         assert_eq!(shown(&counters), "durable, 3 MiB, last commit took 312us");
         counters.push((Counter::StorageFull, 1));
-        assert!(shown(&counters).ends_with(", no space left but the reserve"));
+        assert!(shown(&counters).ends_with(", without space: publishes are refused"));
     }
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use tokio::task::JoinHandle;
-use zaichik_tokio::{Client, Start, TopicOptions};
+use zaichik_tokio::{Client, Counter, Start, TopicOptions};
 
 use crate::directory::Directory;
 use crate::http::{assert_lines, request, scrape, start};
@@ -59,7 +59,7 @@ async fn fill(path: &str, directory: &Directory, arguments: &[&str]) -> Filling 
         }
     });
     let broker = tokio::task::spawn_blocking(move || {
-        broker.wait_for_log("the store has no space: requests wait until there is some");
+        broker.wait_for_log("data has no space at all: publishes are refused with StorageFull");
         broker
     });
     Filling { broker: broker.await.expect("no panic"), http, device, client, publishing, acknowledged }
@@ -78,7 +78,7 @@ async fn end(broker: Broker) -> (Option<i32>, String) {
     tokio::task::spawn_blocking(|| broker.end()).await.expect("no panic")
 }
 
-/// Nothing is lost, and the metrics say what is the matter.
+/// Nothing is lost, the counters are told at once, and the metrics say what is the matter.
 pub fn a_full_disk_holds_answers_until_there_is_space(path: &str) {
     let directory = Directory::new();
     script::block_on(async {
@@ -94,6 +94,14 @@ pub fn a_full_disk_holds_answers_until_there_is_space(path: &str) {
         }
         assert!(!publishing.is_finished(), "an answer waits");
         assert_eq!(request(http, "GET", "/healthz").await.0, 200);
+        let ready = request(http, "GET", "/readyz").await;
+        assert!(ready.0 == 200 && ready.2.contains("publishes are refused"), "{ready:?}");
+        let asking = Client::connect(&broker.address()).await.expect("the broker listens");
+        let info = asking.broker_info().await.expect("it does not wait");
+        assert_eq!(info.counter(Counter::StorageFull), Some(1));
+        let refused = asking.create_topic("new", TopicOptions::new()).await.expect_err("there is no space");
+        assert!(refused.to_string().contains("storage has no space"), "{refused}");
+        asking.close().await.expect("nothing waits");
         std::fs::remove_file(&device).expect("the link");
         publishing.await.expect("every publish is answered");
         assert_eq!(acknowledged.load(Ordering::Relaxed), MESSAGES);
@@ -107,7 +115,7 @@ pub fn a_full_disk_holds_answers_until_there_is_space(path: &str) {
         broker.signal("TERM");
         let (code, log) = end(broker).await;
         assert_eq!(code, Some(0), "{log}");
-        assert!(log.contains("the store has space again"), "{log}");
+        assert!(log.contains("data has space again: publishes are accepted"), "{log}");
     });
 }
 

@@ -55,7 +55,9 @@ impl RunError {
         let dir = dir.display();
         match self {
             Self::Server(error @ ServerError::Store(_)) => {
-                format!("{error}; what it has answered is stored, and the next start reads it back")
+                format!(
+                    "storage in {dir}: {error}; what the broker has answered is stored, and the next start reads it back"
+                )
             }
             Self::Server(error @ ServerError::Bind { .. }) => format!(
                 "{error}; choose another address with --port, --listen or --http; port 0 picks any free port"

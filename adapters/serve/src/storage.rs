@@ -166,6 +166,14 @@ impl Store for JournalStore {
         Ok(Box::new(RecordFetcher { fetcher, clock: self.clock, meter: Arc::clone(&self.meter) }))
     }
 
+    fn is_full(&self) -> bool {
+        self.journal.is_full()
+    }
+
+    fn place(&self) -> String {
+        self.dir.display().to_string()
+    }
+
     fn sync_every(&self) -> Duration {
         self.sync_every
     }

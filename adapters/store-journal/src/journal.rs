@@ -314,7 +314,7 @@ impl<D: Disk> Journal<D> {
             }
         }
         self.remove_obsolete()?;
-        let (active, is_full) = (self.active.segment(), self.reserve.is_missing());
+        let (active, is_full) = (self.active.segment(), self.is_full());
         let wanted = if is_full {
             self.cleaning.wants_space(&self.index.read(), active, self.reserve.len())
         } else {
@@ -328,15 +328,24 @@ impl<D: Disk> Journal<D> {
         } else {
             self.cleaning.rest();
         }
-        if is_full {
+        if is_full || self.holds_freed_segments() {
             self.free_space()?;
         }
         self.restore_reserve(now)
     }
 
+    /// Whether segments in which nothing lives stay until the next commit, which may never come. One of them does after many
+    /// a commit, and the next one frees it.
+    fn holds_freed_segments(&self) -> bool {
+        let oldest = self.cleaning.oldest(&self.index.read(), self.active.segment().max(1));
+        oldest > self.stamp.oldest.saturating_add(1) && !self.cleaning.is_under_way()
+    }
+
     /// Goes on with cleaning, although nothing may be committed that pays for it.
     fn free_space(&mut self) -> Result<(), StoreError> {
-        self.cleaning.hurry();
+        if self.is_full() {
+            self.cleaning.hurry();
+        }
         let oldest = self.cleaning.oldest(&self.index.read(), self.active.segment().max(1));
         if !self.cleaning.is_under_way() && oldest == self.stamp.oldest {
             return Ok(());
@@ -406,7 +415,7 @@ impl<D: Disk> Journal<D> {
             epoch: self.stamp.epoch,
             written_bytes: self.written,
             moved_bytes: self.cleaning.moved_bytes(),
-            is_full: self.reserve.is_missing(),
+            is_full: self.is_full(),
         }
     }
 

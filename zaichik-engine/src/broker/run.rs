@@ -36,7 +36,7 @@ impl PublishRun {
     }
 
     /// Bytes that are stored and not charged yet.
-    pub(super) const fn uncharged(&self) -> usize {
+    pub(crate) const fn uncharged(&self) -> usize {
         self.bytes
     }
 

@@ -340,6 +340,7 @@ impl Session {
     /// What is put into the output from here to a hold without a commit waits for none, unless what is before it does
     /// (rule B6).
     fn begin_unheld(&mut self, broker: &mut Broker, effects: &mut Effects) {
+        debug_assert_eq!(self.run.uncharged(), 0, "the changes of a run are noticed when it is settled");
         self.answers.flush(&mut self.outbound);
         self.hold_answers(broker, effects);
     }
@@ -352,7 +353,15 @@ impl Session {
         broker: &mut Broker,
         effects: &mut Effects,
     ) {
+        // Nothing was done, and nothing is said of what was done before.
+        let is_unheld = rejection.refusal.code == RefusalCode::StorageFull;
+        if is_unheld {
+            self.begin_unheld(broker, effects);
+        }
         self.answers.refused(&mut self.outbound, request, rejection);
+        if is_unheld {
+            self.outbound.hold(None);
+        }
         self.note_refusal(topic, rejection.refusal, broker, effects);
     }
 

@@ -81,8 +81,22 @@ fn b_50_refused_publishes_without_acknowledgement_are_counted() {
 #[test]
 fn b_51_nothing_is_created() {
     let (mut world, peer) = world();
+    world.stores_at_once = false;
+    let held = peer.publish("t", "b");
+    world.settle();
+    let commit = world.take_commit().expect("the record is to be stored");
     world.set_full(true);
     let options = TopicOptions::new;
+    let other = world.connect_as(Version::Two);
+    let passing = [other.create("new", options()), other.publish("new", "x"), other.publish("t", "x")];
+    let follows = peer.publish("t", "x");
+    world.settle();
+    assert_eq!(passing.map(|request| other.answer(request)), [FULL; 3], "nothing that is stored is told");
+    assert_eq!([held, follows].map(|request| peer.answer(request)), ["-"; 2]);
+    world.finish_commit(commit.ticket);
+    world.stores_at_once = true;
+    world.settle();
+    assert_eq!([held, follows].map(|request| peer.answer(request)), ["@1", FULL]);
     let refused = [
         peer.create("new", options()),
         peer.publish("new", "x"),
@@ -100,7 +114,7 @@ fn b_51_nothing_is_created() {
     assert_eq!(world.broker.topic_count(), 1);
     assert_eq!(world.declare("new", &options(), true), Ok(Declared::Created));
     let request = peer.subscribe_to(Sub::new(1, "t").durable("d").dead_letter(1, "dead"));
-    assert_eq!(world.ask(&peer, request), "0..1 epoch 1 rewind 0", "there is space");
+    assert_eq!(world.ask(&peer, request), "0..2 epoch 1 rewind 0", "there is space");
 }
 
 #[test]

@@ -39,6 +39,18 @@ pub trait Store: Send + 'static {
         Ok(())
     }
 
+    /// Whether there is no space but what the store keeps for commits that bring little: meanwhile the broker refuses what
+    /// brings more (rule B9). Asked at the start, after each commit, and now and then. A store that keeps nothing returns
+    /// [`StoreError::Full`] from [`commit`](Self::commit) instead, which means the same until a commit is made.
+    fn is_full(&self) -> bool {
+        false
+    }
+
+    /// What the log calls it: a directory, for example.
+    fn place(&self) -> String {
+        "the store".to_owned()
+    }
+
     /// Does what need not be done while a commit waits. Called after each commit, and now and then if there is none.
     ///
     /// # Errors

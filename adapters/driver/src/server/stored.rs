@@ -41,6 +41,8 @@ pub(super) struct State {
 #[derive(Clone, Copy)]
 pub(super) enum Fault {
     Full,
+    /// There is space for commits, but only for those that bring little.
+    Reserve,
     Failed,
     Panics,
     NotFetched,
@@ -69,7 +71,10 @@ impl Store for InMemory {
             Some(Fault::Full) => return Err(StoreError::Full(because("the test said so"))),
             Some(Fault::Failed) => return Err(StoreError::Failed(because("the test said so"))),
             Some(Fault::Panics) => panic!("the test said so"),
-            Some(Fault::NotFetched | Fault::FetchPanics | Fault::NotTended | Fault::NotClosed) | None => {}
+            Some(
+                Fault::Reserve | Fault::NotFetched | Fault::FetchPanics | Fault::NotTended | Fault::NotClosed,
+            )
+            | None => {}
         }
         let mut state = self.state();
         state.rows.apply(commit);
@@ -79,6 +84,10 @@ impl Store for InMemory {
 
     fn fetcher(&mut self) -> Result<Box<dyn Fetcher>, StoreError> {
         Ok(Box::new(Self(Arc::clone(&self.0))))
+    }
+
+    fn is_full(&self) -> bool {
+        matches!(self.fault(), Some(Fault::Reserve))
     }
 
     fn tend(&mut self) -> Result<(), StoreError> {
@@ -123,9 +132,18 @@ impl Stored {
     }
 
     pub(super) fn with(config: BrokerConfig) -> Self {
+        Self::begin(config, State::default())
+    }
+
+    /// Its store has a fault from the beginning.
+    pub(super) fn with_fault(fault: Fault) -> Self {
+        Self::begin(BrokerConfig::default(), State { fault: Some(fault), ..State::default() })
+    }
+
+    fn begin(config: BrokerConfig, state: State) -> Self {
         let mut broker = Broker::new(config, Seed::new(1, 2)).expect("a valid configuration");
         broker.begin_storing();
-        let (world, state) = (World::of(broker), Arc::default());
+        let (world, state) = (World::of(broker), Arc::new(Mutex::new(state)));
         let mut store = InMemory(Arc::clone(&state));
         let reader = StoreReader::new(&world.shared, store.fetcher().expect("it has one"));
         let keeper = Storekeeper::new(&world.shared, Box::new(store));

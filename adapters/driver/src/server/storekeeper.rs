@@ -1,5 +1,6 @@
 //! Gives a broker's commits to its store (rule B6), on a thread of its own.
 
+mod space;
 mod syncing;
 
 use std::io;
@@ -10,6 +11,7 @@ use std::time::Duration;
 use thiserror::Error;
 use zaichik_engine::store::Commit;
 
+use self::space::Space;
 use self::syncing::Syncing;
 use super::shared::{Poisoned, Shared};
 use super::store::{Store, StoreError};
@@ -48,6 +50,7 @@ pub(super) struct Storekeeper {
     store: Box<dyn Store>,
     /// The commit that found no space.
     refused: Option<Commit>,
+    space: Space,
     syncing: Syncing,
     _entry: HousekeeperEntry,
 }
@@ -66,7 +69,11 @@ pub(super) enum Step {
 impl Storekeeper {
     pub(super) fn new(shared: &Arc<Shared>, store: Box<dyn Store>) -> Self {
         let (entry, syncing) = (shared.tasks().enter_housekeeper(), Syncing::new(store.sync_every()));
-        Self { shared: Arc::clone(shared), store, refused: None, syncing, _entry: entry }
+        let shared = Arc::clone(shared);
+        let mut keeper = Self { shared, store, refused: None, space: Space::Some, syncing, _entry: entry };
+        // Before anything is asked of the broker. One that failed is found by the first step.
+        let _ = keeper.look_for_space(false);
+        keeper
     }
 
     /// Sets what wakes it when a step is due earlier than it expects.
@@ -84,7 +91,10 @@ impl Storekeeper {
                 Step::Over
             }
             Err(Ended::Store(error)) => {
-                tracing::error!(%error, "the store failed: nothing that waits for it is answered");
+                let place = self.store.place();
+                tracing::error!(
+                    "storage: {place} failed: {error}; no request is answered any more that waits for it"
+                );
                 self.shared.store_failed(error);
                 Step::Over
             }
@@ -93,7 +103,7 @@ impl Storekeeper {
 
     fn try_step(&mut self) -> Result<Step, Ended> {
         if let Some(commit) = self.refused.take() {
-            return self.commit(commit, true);
+            return self.commit(commit);
         }
         if self.syncing.is_due(&self.shared)? {
             self.store.sync().map_err(Ended::Store)?;
@@ -103,9 +113,10 @@ impl Storekeeper {
             Ok(()) | Err(StoreError::Full(_)) => {}
             Err(error) => return Err(Ended::Store(error)),
         }
+        self.look_for_space(false)?;
         let due = self.shared.poll_commit()?;
         match due.commit {
-            Some(commit) => self.commit(commit, false),
+            Some(commit) => self.commit(commit),
             // Reading from it did.
             None if due.has_failed => Ok(Step::Over),
             None if due.is_over => self.store.close().map(|()| Step::Over).map_err(Ended::Store),
@@ -114,13 +125,11 @@ impl Storekeeper {
     }
 
     /// Stores a commit, now or when there is space for it.
-    fn commit(&mut self, commit: Commit, was_refused: bool) -> Result<Step, Ended> {
+    fn commit(&mut self, commit: Commit) -> Result<Step, Ended> {
         match self.store.commit(&commit) {
             Ok(()) => {}
             Err(error @ StoreError::Full(_)) => {
-                if !was_refused {
-                    tracing::warn!(%error, "the store has no space: requests wait until there is some");
-                }
+                self.look_for_space(true)?;
                 let Some(patience) = self.shared.store_patience()? else {
                     return Err(Ended::Store(error));
                 };
@@ -129,11 +138,22 @@ impl Storekeeper {
             }
             Err(error) => return Err(Ended::Store(error)),
         }
-        if was_refused {
-            tracing::info!("the store has space again");
-        }
+        self.look_for_space(false)?;
         self.syncing.committed(&self.shared, commit.ticket)?;
         Ok(Step::Again)
+    }
+}
+
+impl Storekeeper {
+    /// Tells the broker and the log whether there is space, if that has changed. `is_refused` says that a commit found none.
+    fn look_for_space(&mut self, is_refused: bool) -> Result<(), Poisoned> {
+        let before = self.space;
+        self.space = before.then(self.store.is_full(), is_refused);
+        if self.space.is_full() != before.is_full() {
+            self.shared.store_full(self.space.is_full())?;
+        }
+        self.space.log(before, || self.store.place());
+        Ok(())
     }
 }
 

@@ -22,6 +22,9 @@ const TEXT: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
 /// What `/readyz` says until the broker is there.
 const RECOVERING: &str = "recovering: the broker reads its storage\n";
 
+/// What it says while publishes are refused. Consumers are served, so the broker counts as ready.
+const FULL: &str = "ready, but the storage has no space: publishes are refused\n";
+
 /// The pages of a broker, also of one that does not exist yet.
 pub(super) struct Pages<R: Runtime> {
     running: OnceLock<Running<R>>,
@@ -66,6 +69,7 @@ impl<R: Runtime> Pages<R> {
         match path {
             "/metrics" => running.metrics(&self.build).await,
             _ if running.broker.is_stopping() && !is_planted(Defect::ReadyWhileDraining) => draining(),
+            _ if running.meter.as_deref().is_some_and(Meter::is_full) => text(StatusCode::OK, FULL),
             _ => text(StatusCode::OK, "ready\n"),
         }
     }

@@ -82,6 +82,11 @@ impl Meter {
         self.lock().is_waiting
     }
 
+    /// Whether there is no space but the reserve, or not even that, so that publishes are refused.
+    pub(crate) fn is_full(&self) -> bool {
+        self.lock().is_full()
+    }
+
     /// The counters of a broker that describe its store.
     pub(crate) fn counters(&self) -> impl Iterator<Item = (Counter, u64)> {
         let figures = *self.lock();
@@ -109,7 +114,6 @@ impl Meter {
 }
 
 impl Figures {
-    /// Whether there is no space but the reserve, or not even that.
     const fn is_full(&self) -> bool {
         self.is_waiting || self.info.is_full
     }

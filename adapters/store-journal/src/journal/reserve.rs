@@ -144,6 +144,11 @@ impl<D: Disk> Journal<D> {
         }
     }
 
+    /// Whether there is no space but what is left of the reserve: what brings more should be refused.
+    pub const fn is_full(&self) -> bool {
+        self.reserve.is_missing()
+    }
+
     /// The bytes that the directory occupies, with segments that are not removed yet.
     ///
     /// # Errors

@@ -195,8 +195,10 @@ fn a_full_disk_with_a_reserve_can_be_opened() {
         journal.commit(&[Op::Put { key: b"\x04a", value: &[b"1"] }]).unwrap();
         drop(journal);
         disk.set_capacity(Some(disk.used()));
-        let journal = Journal::on(disk.clone(), options).unwrap();
-        assert!(journal.info().is_full);
+        let mut journal = Journal::on(disk.clone(), options).unwrap();
+        // Zeros that were written ahead may have made room for the next commit already.
+        journal.commit(&[Op::Remove { key: b"\x04a" }]).unwrap();
+        assert_eq!(read(&mut journal).unwrap().len(), 0);
         disk.set_capacity(None);
     }
 }

@@ -108,6 +108,11 @@ impl Shared {
         self.inspect(zaichik_engine::Broker::wants_sync)
     }
 
+    /// The store has no space for what brings much, or has some again.
+    pub(in crate::server) fn store_full(&self, is_full: bool) -> Result<(), Poisoned> {
+        self.locked(|state, now| state.broker.store_full(now, is_full))
+    }
+
     /// For how long a store without space is waited for at least; `None` if no longer. A broker that was asked to stop
     /// waits until its grace is over, even if its connections have ended.
     pub(in crate::server) fn store_patience(&self) -> Result<Option<Duration>, Poisoned> {

@@ -10,6 +10,40 @@ use crate::server::stored::{Fault, Stored, Woken};
 
 const HOUR: Duration = Duration::from_hours(1);
 
+const FULL: &str = "refused Busy 1000000";
+
+#[test]
+fn b_50_a_store_with_nothing_but_its_reserve_makes_commits_and_publishes_are_refused() {
+    for was_full in [true, false] {
+        let mut stored = if was_full { Stored::with_fault(Fault::Reserve) } else { Stored::new() };
+        let peer = stored.connect();
+        if !was_full {
+            let request = stored.publish(peer, "x");
+            stored.fail(Fault::Reserve);
+            stored.keep();
+            assert_eq!(
+                stored.answer(peer, request).as_deref(),
+                Some("@0 new"),
+                "the reserve has space for it"
+            );
+        }
+        for _ in 0..2 {
+            let request = stored.publish(peer, "y");
+            stored.keep();
+            assert_eq!(stored.answer(peer, request).as_deref(), Some(FULL));
+        }
+        stored.fail(None);
+        assert!(
+            matches!(stored.keep(), Step::Wait(time) if time <= TEND_EVERY),
+            "it looks for space now and then"
+        );
+        let request = stored.publish(peer, "y");
+        stored.keep();
+        let expected = if was_full { "@0 new" } else { "@1" };
+        assert_eq!(stored.answer(peer, request).as_deref(), Some(expected));
+    }
+}
+
 fn is_tried_again(step: &Step) -> bool {
     matches!(step, Step::Wait(time) if *time <= RETRY)
 }
@@ -79,9 +113,12 @@ fn a_commit_without_space_is_tried_again_and_answered_when_there_is_some() {
         assert!(is_tried_again(&stored.keep()));
         assert_eq!(stored.answer(peer, request), None);
     }
-    // What comes meanwhile is in a later commit.
+    // What comes meanwhile is refused, behind what waits on its connection.
     let next = stored.publish(peer, "y");
+    let other = stored.connect();
+    let third = stored.publish(other, "z");
     assert!(is_tried_again(&stored.keep()));
+    assert_eq!(stored.answer(other, third).as_deref(), Some(FULL));
     stored.world.send(peer, |raw| raw.ping(5));
     assert_eq!(stored.world.peers[peer].read().take_control(), ["pong 5"], "the peer is not given up");
     assert!(stored.world.peers[reader].read().take_stream().is_empty());
@@ -89,8 +126,11 @@ fn a_commit_without_space_is_tried_again_and_answered_when_there_is_some() {
     stored.fail(None);
     stored.keep();
     let answers = [request, next].map(|request| stored.answer(peer, request));
-    assert_eq!(answers, [Some("@0".to_owned()), Some("@1".to_owned())]);
-    assert_eq!(stored.world.peers[reader].read().take_stream(), ["1/0=x", "1/1=y"]);
+    assert_eq!(answers.map(Option::unwrap_or_default), ["@0", FULL]);
+    assert_eq!(stored.world.peers[reader].read().take_stream(), ["1/0=x"]);
+    let again = stored.publish(peer, "y");
+    stored.keep();
+    assert_eq!(stored.answer(peer, again).as_deref(), Some("@1"), "there is space");
     assert_eq!(stored.error(), None);
 }
 
