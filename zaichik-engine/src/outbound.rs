@@ -171,12 +171,13 @@ impl Outbound {
     /// Appends a frame that concerns no commit, so it leaves although others wait for one: Ping or Pong.
     pub(crate) fn passing_frame(&mut self, write: impl FnOnce(&mut BytesMut)) {
         match &mut self.gate {
-            Some(gate) if gate.is_holding() => {
+            // Nothing may wait yet, but what was put into the lanes before it may be about to.
+            Some(gate) => {
                 let len = gate.passing.put(write);
                 gate.passing.end_frame(len);
                 self.charge();
             }
-            _ => self.frame(LaneKind::Control, write),
+            None => self.frame(LaneKind::Control, write),
         }
     }
 

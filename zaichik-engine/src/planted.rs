@@ -52,6 +52,10 @@ pub enum Defect {
     LimitForgotten,
     /// Rule B6: the row of the first record that is left is removed with those before it.
     WideTrim,
+    /// Rule B9: a record is copied to a dead-letter topic although the store has no space. Nobody asks for the copy.
+    DeadLetterWithoutSpace,
+    /// Rule R5: what a limit removes of records that are only in the store is decided when they are read back.
+    LimitPostponed,
 }
 
 #[cfg(feature = "planted")]
@@ -79,6 +83,8 @@ impl Defect {
         Self::KeysLeftOut,
         Self::LimitForgotten,
         Self::WideTrim,
+        Self::DeadLetterWithoutSpace,
+        Self::LimitPostponed,
     ];
 }
 

@@ -191,12 +191,7 @@ impl Session {
         if self.state == State::Open {
             applied = self.apply(now, broker, effects);
         }
-        if broker.is_storing() {
-            // Changes that no answer reveals may wait.
-            broker.notice_changes(effects);
-            let awaits_sync = core::mem::take(&mut self.awaits_sync);
-            self.hold(broker.awaited(awaits_sync), broker, effects);
-        }
+        self.hold_answers(broker, effects);
         let mut stopping = Turn::Done;
         if let Some(stops_at) = start.stops_at {
             stopping = self.stop(now, stops_at, broker);
@@ -205,12 +200,14 @@ impl Session {
             self.finish(now, CloseReason::PeerGone);
         }
         let mut more = applied == Applied::More || stopping == Turn::More;
+        let mut lacks_for_records = false;
         if self.state == State::Open {
             more |= broker.hand_out_wakes(self.id, effects);
             if broker.is_ready(self.id) {
                 let delivered = broker.deliver(now, self.id, self.delivery_room(), &mut self.outbound);
                 more |= delivered.more;
-                if delivered.lacks_memory {
+                lacks_for_records = delivered.lacks_memory;
+                if lacks_for_records {
                     self.wants = self.wants.max(SHORT_ANSWER.saturating_mul(2));
                 }
             }
@@ -225,7 +222,7 @@ impl Session {
             return broker.close_session(now, self.id, self.held(), effects);
         }
         let needs = self.reserve_inbound(applied);
-        more |= self.settle_wants();
+        more |= self.settle_wants(lacks_for_records);
         let waits_for_peer = self.waits_for_peer();
         if waits_for_peer {
             self.lacks = 0;
@@ -356,6 +353,16 @@ impl Session {
         self.inbound.shrink();
         self.outbound.shrink();
         self.answers.shrink();
+    }
+
+    /// The answers that were put into the output wait for a commit, if there is a store.
+    fn hold_answers(&mut self, broker: &mut Broker, effects: &mut Effects) {
+        if broker.is_storing() {
+            // Changes that no answer reveals may wait.
+            broker.notice_changes(effects);
+            let awaits_sync = core::mem::take(&mut self.awaits_sync);
+            self.hold(broker.awaited(awaits_sync), broker, effects);
+        }
     }
 
     /// What was put into the output waits for a commit.

@@ -84,7 +84,7 @@ impl Ticket {
 /// ```
 /// use zaichik_engine::Timestamp;
 /// use zaichik_engine::store::{Commit, MetaRow, Op, Row, Ticket};
-/// let row = Row::Meta(MetaRow { instance: 7, now: Timestamp::from_micros(1) });
+/// let row = Row::Meta(MetaRow { instance: 7, now: Timestamp::from_micros(1), stopped_micros: 0 });
 /// let commit = Commit { ticket: Ticket::FIRST, ops: vec![Op::Put { row }] };
 /// assert_eq!(commit.ops.len(), 1);
 /// ```

@@ -245,6 +245,11 @@ impl Subscription {
         self.holds_off = true;
     }
 
+    /// Whether it is paused in a way that another attach does not shorten.
+    pub(crate) const fn holds_off(&self) -> bool {
+        self.holds_off
+    }
+
     /// Deliveries may continue.
     pub(crate) const fn resume(&mut self) {
         self.paused_until = Timestamp::ZERO;

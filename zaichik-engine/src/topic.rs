@@ -70,8 +70,8 @@ pub(crate) struct Topic {
     hidden_below: u64,
     /// The offset after the highest one that a limit removed (rule R9).
     limit_end: u64,
-    /// Whether the limits are to be enforced once all deaths are settled.
-    is_over_limit: bool,
+    /// If the limits are to be enforced once all deaths are settled: as of when.
+    over_limit_at: Option<u64>,
     last_append: Timestamp,
     /// What a store has of it.
     staging: Option<Box<Staging>>,
@@ -102,7 +102,7 @@ impl Topic {
             newest: None,
             hidden_below: 0,
             limit_end: 0,
-            is_over_limit: false,
+            over_limit_at: None,
             last_append: Timestamp::ZERO,
             staging: None,
             is_changed: false,
@@ -140,7 +140,8 @@ impl Topic {
     /// and deliveries may depend on which records are live (rule S14).
     #[inline]
     pub(crate) fn settle(&mut self, now: Timestamp, steps: u64) -> bool {
-        !(self.is_over_limit || self.log.is_behind(now.as_micros())) || self.settle_deaths(now, steps)
+        !(self.over_limit_at.is_some() || self.log.is_behind(now.as_micros()))
+            || self.settle_deaths(now, steps)
     }
 
     /// The same, before the settings change: keys whose newest record died are forgotten as well.
@@ -150,11 +151,13 @@ impl Topic {
 
     #[inline(never)]
     fn settle_deaths(&mut self, now: Timestamp, steps: u64) -> bool {
-        let is_settled = self.log.settle(now.as_micros(), budget_of(steps));
-        if is_settled && self.is_over_limit {
-            self.drop_oldest(now.as_micros());
+        // What dies after the limits were exceeded makes no room.
+        let at = self.over_limit_at.unwrap_or(now.as_micros());
+        let is_settled = self.log.settle(at, budget_of(steps));
+        if is_settled && self.over_limit_at.is_some() {
+            self.drop_oldest(at);
         }
-        is_settled
+        is_settled && !self.log.is_behind(now.as_micros())
     }
 
     /// Forgets up to `budget` keys whose newest record is dead; returns whether none is left.

@@ -4,6 +4,7 @@ use core::fmt;
 
 use crate::code::wire_codes;
 use crate::options::SettingNames;
+use crate::version::Version;
 
 wire_codes! {
     /// Why a request was refused (docs/protocol.md §8). The connection stays open.
@@ -36,6 +37,9 @@ wire_codes! {
         Draining = 10,
         /// The topic has used all of its offsets.
         OffsetsExhausted = 11,
+        /// The broker's storage has no space; `value` is the delay before a retry, in microseconds. Version 1 reports
+        /// `Busy` instead.
+        StorageFull = 12,
         /// The connection has no subscription with this number, or the topic has no durable one with this name.
         NotSubscribed = 16,
         /// The number is in use, or the connection already holds the durable subscription.
@@ -92,6 +96,7 @@ impl RefusalCode {
                 | Self::TopicsFull
                 | Self::Draining
                 | Self::ProducersFull
+                | Self::StorageFull
         )
     }
 }
@@ -126,6 +131,34 @@ impl Refusal {
     pub const fn with_value(code: RefusalCode, value: u64) -> Self {
         Self { code, operation: 0, value }
     }
+
+    /// The delay before a retry that the broker asks for, in microseconds; 0 if it names none.
+    ///
+    /// ```
+    /// use zaichik_proto::{Refusal, RefusalCode};
+    /// assert_eq!(Refusal::with_value(RefusalCode::Busy, 50_000).retry_after_micros(), 50_000);
+    /// assert_eq!(Refusal::with_value(RefusalCode::KeysFull, 1_000).retry_after_micros(), 0, "that is a limit");
+    /// ```
+    #[must_use]
+    pub const fn retry_after_micros(&self) -> u64 {
+        if matches!(self.code, RefusalCode::Busy | RefusalCode::StorageFull) { self.value } else { 0 }
+    }
+
+    /// The same, as a connection of this version reports it: codes of a later version are replaced by one that it knows.
+    ///
+    /// ```
+    /// use zaichik_proto::{Refusal, RefusalCode, Version};
+    /// let refusal = Refusal::with_value(RefusalCode::StorageFull, 1_000_000);
+    /// assert_eq!(refusal.in_version(Version::Two), refusal);
+    /// assert_eq!(refusal.in_version(Version::One).code, RefusalCode::Busy);
+    /// ```
+    #[must_use]
+    pub const fn in_version(self, version: Version) -> Self {
+        match (version, self.code) {
+            (Version::One, RefusalCode::StorageFull) => Self { code: RefusalCode::Busy, ..self },
+            _ => self,
+        }
+    }
 }
 
 impl fmt::Display for Refusal {
@@ -153,6 +186,9 @@ impl fmt::Display for Refusal {
             RefusalCode::Busy => write!(f, "the broker is at its memory budget; try again in {value} us"),
             RefusalCode::Draining => f.write_str("the broker is stopping; connect again later"),
             RefusalCode::OffsetsExhausted => f.write_str("the topic has used all of its offsets; use another topic"),
+            RefusalCode::StorageFull => {
+                write!(f, "the broker's storage has no space; free some on its disk, or remove messages, and try again in {value} us")
+            }
             RefusalCode::NotSubscribed => {
                 f.write_str("the subscription does not exist: this connection has none with that number, or the topic has no durable one with that name; subscribe first")
             }

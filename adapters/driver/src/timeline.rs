@@ -93,6 +93,7 @@ impl Timeline {
 
     /// Whether somebody reads the time every [`WATCH_EVERY`] from now on. Only then is a long time between two readings
     /// one in which the program did not run.
+    #[cfg(feature = "server")]
     pub(crate) fn watch(&self, is_watched: bool) {
         self.lock().is_watched = is_watched;
     }

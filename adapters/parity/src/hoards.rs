@@ -54,7 +54,7 @@ pub fn s15_connections_that_hoard_memory_stay_within_the_budget(path: &str) {
                     let message = next_message(&mut messages).await;
                     message.commit().await.expect("committed");
                 }
-                highest = highest.max(resident(broker.id()));
+                highest = highest.max(broker.resident());
             }
             highest
         });
@@ -144,12 +144,4 @@ fn subscriptions() -> Vec<u8> {
     .encode(&mut bytes);
     ClientFrame::Unsubscribe(Unsubscribe { request: 2, subscription: 1 }).encode(&mut bytes);
     bytes.repeat(20_000)
-}
-
-/// The resident memory of a process, in bytes; 0 on systems other than Linux.
-fn resident(process: u32) -> u64 {
-    let Ok(status) = std::fs::read_to_string(format!("/proc/{process}/status")) else { return 0 };
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("its resident memory");
-    let kib: u64 = line.trim().trim_end_matches(" kB").parse().expect("a number");
-    kib << 10
 }

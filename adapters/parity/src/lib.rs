@@ -26,6 +26,8 @@ pub mod hoards;
 pub mod http;
 #[cfg(unix)]
 pub mod interval;
+#[cfg(unix)]
+pub mod kills;
 #[cfg(target_os = "linux")]
 pub mod lifecycle;
 #[cfg(unix)]
@@ -35,6 +37,12 @@ mod messages;
 mod outcome;
 #[cfg(unix)]
 mod process;
+#[cfg(unix)]
+mod random;
+#[cfg(target_os = "linux")]
+pub mod resident;
+#[cfg(unix)]
+pub mod retention;
 mod script;
 #[cfg(unix)]
 pub mod storage;
@@ -112,13 +120,26 @@ macro_rules! command_tests {
             s15_connections_that_hoard_memory_stay_within_the_budget
         );
         $crate::command_tests!($command, storage;
-            b1_a_killed_broker_loses_nothing_that_it_acknowledged
             b8_records_beyond_the_memory_are_read_back
             the_start_lines_say_what_was_recovered
             a_directory_in_use_is_code_75
             a_directory_of_another_program_or_version_is_code_9
             b4_a_damaged_directory_is_code_8
             a_directory_that_the_system_refuses_is_code_74
+        );
+        $crate::command_tests!($command, retention;
+            r2_a_limit_in_bytes_limits_the_directory
+            r1_a_limit_in_time_empties_the_directory
+            r2_limits_of_several_topics_limit_the_directory
+            r2_a_record_that_stays_does_not_keep_its_file
+            b8_cursors_and_producers_alone_do_not_fill_the_directory
+        );
+        #[cfg(target_os = "linux")]
+        $crate::command_tests!($command, resident;
+            b8_the_memory_of_the_process_does_not_grow_with_what_is_stored
+        );
+        $crate::command_tests!($command, kills;
+            b1_a_broker_killed_under_load_loses_and_repeats_nothing
         );
         $crate::command_tests!($command, topics;
             t_08_declared_topics_exist_when_the_broker_is_ready

@@ -63,6 +63,14 @@ impl Broker {
         self.process.0.id()
     }
 
+    /// The resident memory of its process, in bytes; 0 on systems other than Linux.
+    pub(crate) fn resident(&self) -> u64 {
+        let Ok(status) = std::fs::read_to_string(format!("/proc/{}/status", self.id())) else { return 0 };
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("its resident memory");
+        let kib: u64 = line.trim().trim_end_matches(" kB").parse().expect("a number");
+        kib << 10
+    }
+
     pub(crate) fn signal(&self, name: &str) {
         self.process.signal(name);
     }

@@ -22,10 +22,14 @@ pub(crate) type Received = BTreeMap<String, Vec<Vec<u8>>>;
 
 /// Runs a test on this thread; panics if it takes longer than a minute.
 pub(crate) fn block_on<T>(test: impl Future<Output = T>) -> T {
+    block_on_for(Duration::from_mins(1), test)
+}
+
+/// The same for a test that may take this long.
+pub(crate) fn block_on_for<T>(patience: Duration, test: impl Future<Output = T>) -> T {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
-    runtime.block_on(async {
-        tokio::time::timeout(Duration::from_mins(1), test).await.expect("the test completes within a minute")
-    })
+    runtime
+        .block_on(async { tokio::time::timeout(patience, test).await.expect("the test completes in time") })
 }
 
 /// Plays the script against a broker.

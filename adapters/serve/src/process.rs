@@ -104,6 +104,7 @@ impl Process {
             let storage = Storage {
                 dir: dir.clone(),
                 sync: settings.storage_sync,
+                segment_size: settings.storage_segment_size,
                 accepts_clock: self.plan.accepts_clock,
             };
             let recovery = storage.recover::<R>(config, self.clock);

@@ -26,6 +26,9 @@ pub(crate) use meter::Meter;
 /// How long the clock may be before the last commit, unless that is accepted.
 const MAX_BEHIND: Duration = Duration::from_hours(1);
 
+/// The most that is reserved for when the disk is full, in bytes.
+const MAX_RESERVE: u64 = 64 << 20;
+
 /// A broker as a directory has it, and its store.
 pub(crate) struct Recovered {
     broker: Broker,
@@ -38,6 +41,8 @@ pub(crate) struct Storage {
     /// Created if it is missing.
     pub(crate) dir: PathBuf,
     pub(crate) sync: StorageSync,
+    /// The size of a file, in bytes.
+    pub(crate) segment_size: u64,
     /// Whether a clock far before the last commit is accepted.
     pub(crate) accepts_clock: bool,
 }
@@ -74,7 +79,9 @@ impl Storage {
             StorageSync::Always => (Syncing::EachCommit, Duration::ZERO),
             StorageSync::Interval(every) => (Syncing::OnDemand, every),
         };
-        let mut journal = Journal::open(&self.dir, Options { syncing, ..options })?;
+        let (segment_bytes, reserve_bytes) = (self.segment_size, self.segment_size.min(MAX_RESERVE));
+        let options = Options { syncing, segment_bytes, reserve_bytes, ..options };
+        let mut journal = Journal::open(&self.dir, options)?;
         let lacks_commits = journal.lacks_commits();
         let broker = self.restore(&mut journal, (config, seed), clock).inspect_err(|_| {
             // Nothing was changed, so the next start need not doubt that everything is durable.

@@ -5,7 +5,7 @@
 //! superfluous in their order, so a row moves at most once while all of the journal is rewritten, and what removed a row
 //! is never gone before the row.
 
-use crate::index::{Index, Key, Place};
+use crate::index::{Index, Key, Place, Usage};
 use crate::outline::Outline;
 use crate::planted::{Defect, is_planted};
 use crate::table::{Entries, Entry, row_bytes};
@@ -14,6 +14,9 @@ use crate::table::{Entries, Entry, row_bytes};
 pub const MOVED_PER_BROUGHT: u64 = 2;
 /// What a commit moves at most in bytes, but for a single longer row.
 pub const MAX_MOVED: u64 = 4 << 20;
+
+/// A segment is cheap to clean if at most this part of it lives.
+const CHEAP: u64 = 16;
 
 /// The segment that is being cleaned.
 #[derive(Debug, Default)]
@@ -38,16 +41,32 @@ impl Cleaning {
     ///
     /// That is: more than two fifths of what lives, and more than one segment. If all that lives stays for good, cleaning
     /// keeps up with what is written at one half. Before that, when rows without anything superfluous between them are
-    /// moved for the first time, it grows to nine tenths.
+    /// moved for the first time, it grows to nine tenths. If next to nothing in the oldest segment lives, a fifth is too
+    /// much: a few rows that stay among many that go then cost less space, and hardly anything is moved.
     pub(crate) fn wants(&self, index: &Index, active: u64, segment_bytes: u64) -> Option<u64> {
+        let (oldest, usage) = index.oldest_live().filter(|(oldest, _)| *oldest < active)?;
         let total = index.total();
-        let allowed = total
-            .live
-            .saturating_add(total.live / 5)
-            .saturating_add(total.live / 5)
-            .saturating_add(segment_bytes);
-        let oldest = index.oldest_live().filter(|oldest| *oldest < active)?;
-        (self.rows.is_empty() && total.written > allowed).then_some(oldest)
+        let is_cheap = usage.live.saturating_mul(CHEAP) <= usage.written;
+        let fifths = if is_cheap { 1 } else { 2 };
+        let allowed = total.live.saturating_add((total.live / 5).saturating_mul(fifths));
+        (self.rows.is_empty() && total.written > allowed.saturating_add(segment_bytes)).then_some(oldest)
+    }
+
+    /// The same while there is no space but `reserve` bytes: what is moved has to fit, and to free as much again.
+    pub(crate) fn wants_space(&self, index: &Index, active: u64, reserve: u64) -> Option<u64> {
+        let found = index.oldest_live().filter(|(oldest, _)| *oldest < active && self.rows.is_empty())?;
+        let (oldest, Usage { written, live }) = found;
+        (live <= reserve / 2 && live <= written / 2).then_some(oldest)
+    }
+
+    /// Whether rows are still to be moved.
+    pub(crate) const fn is_under_way(&self) -> bool {
+        !self.rows.is_empty()
+    }
+
+    /// The next commit may move as much as any, whatever those before it brought: space is needed.
+    pub(crate) const fn hurry(&mut self) {
+        self.credit = MAX_MOVED;
     }
 
     /// Begins with this segment.
@@ -114,10 +133,11 @@ impl Cleaning {
 
     /// The oldest segment that is still needed.
     pub(crate) fn oldest(&self, index: &Index, active: u64) -> u64 {
+        let oldest = index.oldest_live().map_or(active, |(oldest, _)| oldest);
         if is_planted(Defect::CleaningDropsRow) && self.rows.is_empty() && self.segment < active {
             let next = self.segment.saturating_add(1);
-            return index.oldest_live().unwrap_or(active).clamp(next, active.max(next));
+            return oldest.clamp(next, active.max(next));
         }
-        index.oldest_live().unwrap_or(active).min(active)
+        oldest.min(active)
     }
 }

@@ -1,6 +1,6 @@
 //! Reads records back beside the commits of a journal.
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use zaichik_engine::store::{Fetch, Key, RecordsRow};
 
 use crate::disk::Disk;
@@ -59,13 +59,14 @@ impl<D: Disk> Fetcher<D> {
 
     fn read(&mut self, rows: &[(index::Key, Place)]) -> Result<Bytes, StoreError> {
         let bytes = rows.iter().fold(0_usize, |sum, (_, place)| sum.saturating_add(place.len as usize));
-        let mut records = BytesMut::with_capacity(bytes);
+        let mut records = Vec::with_capacity(bytes);
         for (key, place) in rows {
             let value = self.reader.row(&mut self.disk, key.as_slice(), *place)?;
             let data = RecordsRow::data_of(value);
             let malformed = || corrupt(place.segment, u64::from(place.at), Damage::Malformed);
             records.extend_from_slice(data.ok_or_else(malformed)?);
         }
-        Ok(records.freeze())
+        // The broker accounts for the records, so nothing else is kept with them.
+        Ok(records.into_boxed_slice().into())
     }
 }

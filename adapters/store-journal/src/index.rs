@@ -111,8 +111,8 @@ impl Index {
     }
 
     /// The oldest segment in which a row lives.
-    pub(crate) fn oldest_live(&self) -> Option<u64> {
-        self.usage.iter().find(|(_, usage)| usage.live > 0).map(|(segment, _)| *segment)
+    pub(crate) fn oldest_live(&self) -> Option<(u64, Usage)> {
+        self.usage.iter().find(|(_, usage)| usage.live > 0).map(|(segment, usage)| (*segment, *usage))
     }
 
     /// Forgets segments below this one, in which nothing lives.
@@ -234,9 +234,9 @@ mod tests {
         });
         index.apply(1, 112, &both).unwrap();
         index.apply(2, 112, &table(|table| push_put(table, b"a", 5, 0))).unwrap();
-        assert_eq!(index.oldest_live(), Some(1));
+        assert_eq!(index.oldest_live().map(|oldest| oldest.0), Some(1));
         index.apply(3, 112, &table(|table| push_remove(table, b"b"))).unwrap();
-        assert_eq!(index.oldest_live(), Some(2));
+        assert_eq!(index.oldest_live().map(|oldest| oldest.0), Some(2));
         assert_eq!(index.total().live, row_bytes(b"a", 5));
         let before = index.total().written;
         index.forget_below(2);

@@ -79,7 +79,7 @@ pub struct Info {
     pub written_bytes: u64,
     /// The bytes of rows that were moved since the directory was opened, so that segments can be removed.
     pub moved_bytes: u64,
-    /// Whether the reserve had to be given back because there was no space.
+    /// Whether there is no space but what is left of the reserve: what brings more should be refused.
     pub is_full: bool,
 }
 
@@ -136,7 +136,7 @@ impl<D: Disk> Journal<D> {
         let stamp = Stamp { sequence: self.stamp.sequence.saturating_add(1), oldest, ..self.stamp };
         loop {
             match self.append(stamp) {
-                Err(StoreError::Full) if self.make_room(brought)? => {}
+                Err(StoreError::Full) if self.make_room()? => {}
                 other => break other?,
             }
         }
@@ -174,7 +174,10 @@ impl<D: Disk> Journal<D> {
         let (header, frame) = self.draft.finish(site, stamp).map_err(too_long)?;
         let encoded = frame.get(..HEADER).unwrap_or_default().to_vec();
         let written = self.disk.run(Effect::Write { file, at: site.at, bytes: frame });
-        self.checked("write", file, written)?;
+        match self.checked("write", file, written) {
+            Err(StoreError::Full) if is_planted(Defect::NoSpaceIgnored) => {}
+            written => written?,
+        }
         if is_new {
             self.prepared = 0;
         }
@@ -286,14 +289,16 @@ impl<D: Disk> Journal<D> {
         })
     }
 
-    /// Does what need not be done while a commit waits: raises the floor, removes a segment, prepares cleaning, restores
-    /// the reserve. Each call does at most one of each. To be called after each commit, and now and then if there is none.
+    /// Does what need not be done while a commit waits: raises the floor, removes a segment, prepares cleaning, restores the
+    /// reserve, and without it goes on with cleaning. Each call does at most one of each. To be called after each commit, and
+    /// now and then if there is none.
     ///
     /// `now` is the time since any fixed moment.
     ///
     /// # Errors
     ///
-    /// [`StoreError::Failed`] and [`StoreError::Corrupt`], after which the journal accepts no more commits.
+    /// [`StoreError::Fenced`]; [`StoreError::Failed`] and [`StoreError::Corrupt`], after which the journal accepts no more
+    /// commits.
     pub fn tend(&mut self, now: Duration) -> Result<(), StoreError> {
         if self.is_failed {
             return Ok(());
@@ -309,9 +314,13 @@ impl<D: Disk> Journal<D> {
             }
         }
         self.remove_obsolete()?;
-        if let Some(number) =
-            self.cleaning.wants(&self.index.read(), self.active.segment(), self.options.segment_bytes)
-        {
+        let (active, is_full) = (self.active.segment(), self.reserve.is_missing());
+        let wanted = if is_full {
+            self.cleaning.wants_space(&self.index.read(), active, self.reserve.len())
+        } else {
+            self.cleaning.wants(&self.index.read(), active, self.options.segment_bytes)
+        };
+        if let Some(number) = wanted {
             let len = self.lengths.get(&number).copied().unwrap_or(0);
             let found =
                 outline(&mut self.disk, self.store, number, len).inspect_err(|_| self.is_failed = true)?;
@@ -319,7 +328,25 @@ impl<D: Disk> Journal<D> {
         } else {
             self.cleaning.rest();
         }
+        if is_full {
+            self.free_space()?;
+        }
         self.restore_reserve(now)
+    }
+
+    /// Goes on with cleaning, although nothing may be committed that pays for it.
+    fn free_space(&mut self) -> Result<(), StoreError> {
+        self.cleaning.hurry();
+        let oldest = self.cleaning.oldest(&self.index.read(), self.active.segment().max(1));
+        if !self.cleaning.is_under_way() && oldest == self.stamp.oldest {
+            return Ok(());
+        }
+        match self.transact(|_| Ok(())) {
+            // It was not the time for it.
+            Err(StoreError::Full) => Ok(()),
+            // A segment is removed when what replaced it is synced.
+            other => other.and_then(|()| self.sync()),
+        }
     }
 
     /// Removes a segment that is not needed any more, even if the machine ends.

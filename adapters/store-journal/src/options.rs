@@ -11,7 +11,8 @@ pub struct Options {
     /// The length of a segment in bytes, from 1 KiB to 1 GiB; the nearest of them is used. A commit that is longer has a segment of its own. Default:
     /// 64 MiB.
     pub segment_bytes: u64,
-    /// The space in bytes that is kept for a full disk; 0 keeps none. Default: 64 MiB.
+    /// The space in bytes that is kept for a full disk: commits that find no other use it piece by piece, and
+    /// [`Info::is_full`](crate::Info::is_full) is true until it is there again. 0 keeps none. Default: 64 MiB.
     pub reserve_bytes: u64,
     /// When commits are synced. Default: each.
     pub syncing: Syncing,

@@ -33,6 +33,10 @@ pub enum Defect {
     AheadOfNothing,
     /// A row that was moved while it was read back is not looked for again.
     MovedRowIsLost,
+    /// A commit for which there was no space counts as made.
+    NoSpaceIgnored,
+    /// The reserve is not written again when there is space.
+    ReserveNotRestored,
 }
 
 #[cfg(feature = "planted")]
@@ -52,6 +56,8 @@ impl Defect {
         Self::LossNotTold,
         Self::AheadOfNothing,
         Self::MovedRowIsLost,
+        Self::NoSpaceIgnored,
+        Self::ReserveNotRestored,
     ];
 }
 

@@ -13,7 +13,7 @@ use zaichik_proto::{
 use crate::choices::Choices;
 
 /// Refusals of every class, including those that the client handles.
-const REFUSALS: [RefusalCode; 12] = [
+const REFUSALS: [RefusalCode; 13] = [
     RefusalCode::Busy,
     RefusalCode::TopicFull,
     RefusalCode::SequenceGap,
@@ -21,6 +21,7 @@ const REFUSALS: [RefusalCode; 12] = [
     RefusalCode::ProducerFenced,
     RefusalCode::ProducersFull,
     RefusalCode::Draining,
+    RefusalCode::StorageFull,
     RefusalCode::SubscriptionHeld,
     RefusalCode::SubscriptionFenced,
     RefusalCode::NotSubscribed,

@@ -19,13 +19,13 @@ impl Model {
         let (id, number) = (request.topic, request.number);
         let created = self.topic(id).is_none();
         if created {
-            self.topics.insert(id, Rc::new(Topic::new(self.defaults, self.bounds.first_offset)));
+            self.topics.insert(id, Rc::new(self.new_topic(self.defaults)));
         }
         if let Some((_, dead_letter)) = dead_letter(request)
             && self.topic(dead_letter).is_none()
         {
             let settings = Settings { ttl: FOREVER, reject: true, latest: false, window: 0, ..self.defaults };
-            let mut topic = Topic::new(settings, self.bounds.first_offset);
+            let mut topic = self.new_topic(settings);
             topic.explicit = true;
             self.topics.insert(dead_letter, Rc::new(topic));
         }
@@ -108,7 +108,12 @@ impl Model {
         let Some(index) = self.durable(request.topic, durable.name) else {
             let count = self.subscriptions.iter().filter(|one| one.name.is_some()).count();
             let limit = self.bounds.max_durables;
-            return (count >= limit as usize).then(|| (RefusalCode::SubscriptionsFull, u64::from(limit)));
+            let is_full = count >= limit as usize;
+            return if is_full {
+                Some((RefusalCode::SubscriptionsFull, u64::from(limit)))
+            } else {
+                self.check_space().err()
+            };
         };
         let one = &self.subscriptions[index];
         let is_held = one.holder.is_some_and(|(holder, _)| holder != session);

@@ -43,6 +43,8 @@ pub(crate) struct Model {
     pub(crate) dead_letters_refused: u64,
     /// Whether the broker has a store.
     pub(crate) is_storing: bool,
+    /// Whether the store has no space (rule B9).
+    pub(crate) is_full: bool,
 }
 
 impl Model {
@@ -64,6 +66,7 @@ impl Model {
             superseded: 0,
             dead_letters_refused: 0,
             is_storing: false,
+            is_full: false,
         }
     }
 
@@ -89,6 +92,7 @@ impl Model {
 
     /// All connections have ended, and the broker is restored: what ends after some time gets all of it again.
     pub(crate) fn restart(&mut self) {
+        self.is_full = false;
         self.producers.forget(self.now, &self.bounds);
         self.count_again();
     }
@@ -113,6 +117,7 @@ impl Model {
         self.notices.clear();
         self.newer.clear();
         self.appended.clear();
+        self.is_full = false;
         self.count_again();
     }
 
@@ -188,8 +193,15 @@ impl Model {
         run: impl FnOnce(&mut Self) -> Answer,
     ) -> Answer {
         let Some(claim) = claim else { return run(self) };
+        let is_new = self.producers.is_new(claim.id, self.now, &self.bounds);
         if let Err(answer) = self.producers.judge(claim, kind, self.now, &self.bounds) {
             return answer;
+        }
+        if let Err(refusal) = self.check_space()
+            && is_new
+        {
+            self.producers.take_back(claim.id);
+            return Answer::refused(refusal);
         }
         let answer = run(self);
         self.producers.remember(claim, &answer);
@@ -221,10 +233,11 @@ impl Model {
         records: &[Record],
         earlier: (u64, u64),
     ) -> Result<(bool, Accepted), Refusal> {
+        self.check_space()?;
         let created = self.needs_topic(id)?;
         let (now, max_message, cursors) = (self.now, self.bounds.max_message, self.cursors(id));
         if created {
-            self.topics.insert(id, Rc::new(Topic::new(self.defaults, self.bounds.first_offset)));
+            self.topics.insert(id, Rc::new(self.new_topic(self.defaults)));
         }
         let topic = self.topic_mut(id).expect("it exists by now");
         let accepted = topic.publish(now, records, u64::from(max_message), &cursors, earlier);
@@ -248,7 +261,7 @@ impl Model {
         match self.topic(id).map(|topic| (topic.explicit, topic.settings)) {
             None => {
                 self.needs_topic(id)?;
-                let mut topic = Topic::new(settings, self.bounds.first_offset);
+                let mut topic = self.new_topic(settings);
                 topic.explicit = true;
                 self.topics.insert(id, Rc::new(topic));
                 Ok(Answer::TopicReady(Ready::Created))
@@ -295,12 +308,22 @@ impl Model {
         Ok(())
     }
 
+    /// Rule B9.
+    pub(crate) const fn check_space(&self) -> Result<(), Refusal> {
+        if self.is_full { Err((RefusalCode::StorageFull, 1_000_000)) } else { Ok(()) }
+    }
+
+    /// A topic that is created now.
+    pub(crate) fn new_topic(&self, settings: Settings) -> Topic {
+        Topic::new(settings, self.bounds.first_offset, self.is_storing)
+    }
+
     /// Whether the topic must be created; an error if it can't be.
     pub(crate) fn needs_topic(&self, id: u32) -> Result<bool, Refusal> {
         match self.topic(id) {
             _ if id == INVALID => Err((RefusalCode::InvalidTopic, 0)),
             Some(_) => Ok(false),
-            None if self.topics.len() < self.bounds.max_topics as usize => Ok(true),
+            None if self.topics.len() < self.bounds.max_topics as usize => self.check_space().map(|()| true),
             None => Err((RefusalCode::TopicsFull, u64::from(self.bounds.max_topics))),
         }
     }

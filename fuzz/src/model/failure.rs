@@ -21,6 +21,8 @@ const MAX_HEADERS: usize = 1_024;
 enum Outcome {
     /// It is redelivered.
     Stays,
+    /// The same, because it is no longer live.
+    Gone,
     /// It is in the dead-letter topic.
     Buried,
     /// The dead-letter topic refused it.
@@ -59,12 +61,16 @@ impl Model {
         let (Some(_), [(offset, _)]) = (one.name, &one.uncommitted[..]) else { return };
         let offset = *offset;
         let outcome = self.fail(session, number, offset, "disconnected");
-        let until = self.now + RETRY;
+        let pause = Pause { until: self.now + RETRY, outlives_attachment: true, is_certain: true };
+        let is_stored = self.is_storing;
         let one = self.held(session, number).expect("it holds it");
         match outcome {
             Outcome::Stays => {}
+            // A broker that has it only in its store does not know that (rule B8).
+            Outcome::Gone if is_stored => one.pause = Some(Pause { is_certain: false, ..pause }),
+            Outcome::Gone => {}
             Outcome::Buried => one.bury_all(),
-            Outcome::Refused => one.pause = Some(Pause { until, outlives_attachment: true }),
+            Outcome::Refused => one.pause = Some(pause),
         }
     }
 
@@ -79,7 +85,7 @@ impl Model {
         self.age(id);
         let entry = self.topic(id).and_then(|topic| topic.entry(offset, self.now));
         // A record that is no longer live is not copied.
-        let Some((entry, Liveness::Live)) = entry else { return Outcome::Stays };
+        let Some((entry, Liveness::Live)) = entry else { return Outcome::Gone };
         let names = (self.names.topic(id), name.map_or_else(String::new, |name| self.names.durable(name)));
         let copy = copy(&entry.record, names, offset, failures, reason);
         if self.copy_to(dead_letter, copy).is_none() {
@@ -94,9 +100,10 @@ impl Model {
     fn copy_to(&mut self, id: u32, copy: Record) -> Option<()> {
         let (now, cursors) = (self.now, self.cursors(id));
         let is_large = copy.len() > u64::from(self.bounds.max_message) + FRAME_ROOM;
+        let is_full = self.is_full;
         let room = self.dead_letter_room.map(|room| room.checked_sub(1));
         let topic = self.topic_mut(id).expect("it was created");
-        if is_large || room == Some(None) || topic.settings.ttl == 0 {
+        if is_full || is_large || room == Some(None) || topic.settings.ttl == 0 {
             return None;
         }
         let accepted = topic.publish(now, &[copy], FOREVER, &cursors, (0, 0)).ok()?;

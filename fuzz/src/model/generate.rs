@@ -76,13 +76,15 @@ fn opening(choices: &mut Choices<'_>) -> Step {
 }
 
 fn step(choices: &mut Choices<'_>) -> Step {
-    match choices.weighted(&[14, 6, 2, 1, 1, 1, 1]) {
+    match choices.weighted(&[28, 12, 4, 2, 2, 2, 2, 1, 2]) {
         0 => Step::Send(peer(choices), choices.some(1, 3, action)),
         1 => Step::Time(choices.one_of(&[0, 1, 1, 2, 3, 3, 5, 10, -4, 999_998, 1_000_000])),
         2 => Step::Housekeep,
         3 => Step::Reconnect(peer(choices)),
         4 => Step::Shrink,
         6 => Step::Restart,
+        7 => Step::Full(true),
+        8 => Step::Full(false),
         _ => {
             // Sent alone, because one exchange applies a bounded number of bytes, and then delivers.
             let len = choices.one_of(&[30_000, 70_000, 100_001]);

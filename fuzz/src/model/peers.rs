@@ -106,6 +106,12 @@ impl Peers {
         panic!("housekeeping does not end");
     }
 
+    /// The broker's store has no space, or has some again.
+    pub(crate) fn set_full(&mut self, is_full: bool) {
+        let now = self.connections.now;
+        self.connections.broker.store_full(now, is_full);
+    }
+
     /// Idle connections free their buffers.
     pub(crate) fn shrink(&mut self) {
         for peer in &self.all {

@@ -40,6 +40,17 @@ impl Producers {
         self.known.iter().find(|known| known.id == id).map(|known| (known.epoch, known.expected))
     }
 
+    /// Whether a producer is not remembered.
+    pub(crate) fn is_new(&mut self, id: u128, now: u64, bounds: &Bounds) -> bool {
+        self.forget(now, bounds);
+        self.expected(id).is_none()
+    }
+
+    /// A producer that is new is not remembered after all.
+    pub(crate) fn take_back(&mut self, id: u128) {
+        self.known.retain(|known| known.id != id);
+    }
+
     /// Whether to run a publish or batch; if not, the error is its answer.
     pub(crate) fn judge(
         &mut self,
@@ -156,5 +167,6 @@ const fn is_retryable(code: RefusalCode) -> bool {
             | RefusalCode::KeysFull
             | RefusalCode::TopicsFull
             | RefusalCode::Draining
+            | RefusalCode::StorageFull
     )
 }

@@ -34,6 +34,8 @@ pub(crate) enum Step {
     Reconnect(usize),
     /// The broker ends, and another one is restored from its rows; every connection is replaced.
     Restart,
+    /// The broker's store has no space, or has some again.
+    Full(bool),
     Housekeep,
     Shrink,
 }
@@ -145,9 +147,16 @@ impl Comparison {
                     self.model.disconnect(peer as u64);
                 }
                 self.model.restart();
-                let ended = self.peers.restart();
+                let mut ended = self.peers.restart();
+                ended.set_full(false);
                 self.twin = Some(ended).filter(|_| self.has_twin);
                 self.refused_silently = [0; PEERS];
+            }
+            Step::Full(is_full) => {
+                self.model.tick(self.now);
+                self.model.is_full = *is_full;
+                self.peers.set_full(*is_full);
+                self.twin.iter_mut().for_each(|twin| twin.set_full(*is_full));
             }
             Step::Housekeep => {
                 self.model.tick(self.now);

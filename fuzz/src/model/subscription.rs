@@ -67,6 +67,8 @@ pub(crate) struct Pause {
     pub(crate) until: u64,
     /// It was set when a connection ended, so a reattach does not end it.
     pub(crate) outlives_attachment: bool,
+    /// Otherwise there may be none.
+    pub(crate) is_certain: bool,
 }
 
 impl Subscription {
@@ -150,7 +152,7 @@ impl Subscription {
     /// Rule A4: delivery restarts at this offset, perhaps later.
     pub(crate) fn go_back(&mut self, offset: u64, delay: u64, now: u64) {
         self.uncommitted.retain(|(delivered, _)| *delivered < offset);
-        let pause = Pause { until: now.saturating_add(delay), outlives_attachment: false };
+        let pause = Pause { until: now.saturating_add(delay), outlives_attachment: false, is_certain: true };
         self.pause = (delay > 0).then_some(pause);
         self.start_again_at(offset);
     }

@@ -25,6 +25,8 @@ pub(crate) struct Topic {
     step: Option<Step>,
     /// The offset after the highest one that a limit removed.
     pub(crate) limit_end: u64,
+    /// Whether the broker has a store.
+    pub(crate) is_stored: bool,
 }
 
 /// A step that may append records: a publish or a batch.
@@ -47,7 +49,7 @@ pub(crate) struct Accepted {
 }
 
 impl Topic {
-    pub(crate) const fn new(settings: Settings, base: u64) -> Self {
+    pub(crate) const fn new(settings: Settings, base: u64, is_stored: bool) -> Self {
         Self {
             settings,
             explicit: false,
@@ -57,6 +59,7 @@ impl Topic {
             keys: Vec::new(),
             step: None,
             limit_end: 0,
+            is_stored,
         }
     }
 
@@ -334,10 +337,18 @@ impl Topic {
 
     /// Rule R9: whether a Gap that begins at this offset may have the reason `limit`, or `expired`. Both are right
     /// where a record's own time to live is over: it counts towards limits as long as it is behind a live record, and
-    /// whether it then expires or is evicted depends on what the broker does in one step.
+    /// whether it then expires or is evicted depends on what the broker does in one step. Rule B8: a record that a limit
+    /// removed while it was only in the store may be found expired.
     pub(crate) fn allows_reason(&self, from: u64, limit: bool, now: u64) -> bool {
         let is_own_death = self.at(from).is_some_and(|entry| entry.own_death() <= now);
-        limit == (from < self.limit_end) || is_own_death
+        let may_be_found_expired = self.is_stored && self.at(from).is_some_and(|one| self.expires(one, now));
+        limit == (from < self.limit_end) || is_own_death || (!limit && may_be_found_expired)
+    }
+
+    /// Rule R1: whether the topic's time to live ends a record by now.
+    fn expires(&self, entry: &Entry, now: u64) -> bool {
+        let ttl = self.settings.ttl;
+        ttl > 0 && ttl != FOREVER && entry.timestamp.saturating_add(ttl) <= now
     }
 
     /// Entries that may not be removed yet.
@@ -355,10 +366,7 @@ impl Topic {
     /// Whether an offset died silently, and then expired with the topic's time to live. Both a Gap and silence are
     /// right there: the broker does not know when such a record was accepted, once its memory was reused (rule C8).
     pub(crate) fn is_unsure(&self, offset: u64, now: u64) -> bool {
-        let ttl = self.settings.ttl;
-        let expires = |entry: &Entry| entry.timestamp.saturating_add(ttl);
-        let is_expired = |entry: &Entry| ttl > 0 && ttl != FOREVER && expires(entry) <= now;
-        self.may_be_silent(offset, now) && self.at(offset).is_some_and(is_expired)
+        self.may_be_silent(offset, now) && self.at(offset).is_some_and(|entry| self.expires(entry, now))
     }
 
     /// Whether an offset died silently, regardless of later events.

@@ -258,7 +258,21 @@ impl Answer {
 
     /// The same, as version 1 says it.
     pub(crate) fn plain(self) -> Self {
-        if let Self::Repeated(answer) = self { *answer } else { self }
+        let plain = |code| if code == RefusalCode::StorageFull { RefusalCode::Busy } else { code };
+        match self {
+            Self::Repeated(answer) => answer.plain(),
+            Self::Refused { code, value, operation } => Self::Refused { code: plain(code), value, operation },
+            Self::RefusedFor(reasons) => {
+                Self::RefusedFor(reasons.into_iter().map(|(code, value)| (plain(code), value)).collect())
+            }
+            Self::Published { .. }
+            | Self::Batched { .. }
+            | Self::TopicReady(_)
+            | Self::Trimmed { .. }
+            | Self::Subscribed { .. }
+            | Self::Unsubscribed { .. }
+            | Self::Done(_) => self,
+        }
     }
 
     /// Whether this answer of the model allows an answer of the engine.

@@ -56,6 +56,10 @@ pub enum Defect {
     PauseUncounted,
     /// Rule B6: the store reports one in eight commits, and did not make it.
     LostCommit,
+    /// Rule B9: the broker does not hear that its store has no space.
+    SpaceUnsaid,
+    /// Rule B9: the broker does not hear that its store has space again.
+    FullForEver,
     /// No rule: nothing is altered.
     #[cfg(test)]
     Nothing,
@@ -83,6 +87,8 @@ impl Defect {
         Self::PauseUnsaid,
         Self::PauseUncounted,
         Self::LostCommit,
+        Self::SpaceUnsaid,
+        Self::FullForEver,
     ];
 }
 
@@ -168,6 +174,11 @@ impl Saboteur {
     /// Whether the store does not make this commit.
     pub(super) fn loses_commit(&self, ticket: u64) -> bool {
         self.defect == Defect::LostCommit && ticket.is_multiple_of(8)
+    }
+
+    /// Whether the broker hears that there is no space, or space again.
+    pub(super) fn reports_space(&self, is_full: bool) -> bool {
+        self.defect != if is_full { Defect::SpaceUnsaid } else { Defect::FullForEver }
     }
 
     /// Whether the wake that is due is lost.

@@ -78,6 +78,10 @@ pub(crate) enum Event {
         ticket: u64,
     },
     StoreFailed,
+    /// The store has no space but its reserve, or space again.
+    Full {
+        is_full: bool,
+    },
     /// Records were read back.
     Fetched {
         from: u64,
@@ -205,5 +209,6 @@ fn numbers(event: Event) -> [u64; 4] {
         Event::StoreFailed => [17, 0, 0, 0],
         Event::Recovered => [18, 0, 0, 0],
         Event::Fetched { from, to } => [19, from, to, 0],
+        Event::Full { is_full } => [20, u64::from(is_full), 0, 0],
     }
 }

@@ -12,6 +12,7 @@ mod observer;
 mod pauses;
 mod serve;
 mod silence;
+mod space;
 mod stopping;
 mod store;
 mod storing;

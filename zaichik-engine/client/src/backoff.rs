@@ -2,7 +2,7 @@
 
 use core::time::Duration;
 
-use zaichik_proto::{Refusal, RefusalCode, micros};
+use zaichik_proto::{Refusal, micros};
 
 /// Pseudo-random numbers from a seed that the caller chose: the same seed gives the same delays.
 #[derive(Debug, Clone)]
@@ -50,11 +50,10 @@ impl Backoff {
         delay.saturating_add(jitter.up_to(delay >> 1))
     }
 
-    /// The next delay after a refusal, in microseconds; at least the delay that a busy broker asks for.
+    /// The next delay after a refusal, in microseconds; at least the delay that the broker asks for.
     pub(crate) fn next_after(&mut self, refusal: Refusal, jitter: &mut Jitter) -> u64 {
         // A day exceeds every deadline; the bound keeps a bogus number from stopping a subscription forever.
-        let asked = if refusal.code == RefusalCode::Busy { refusal.value } else { 0 };
-        self.next(jitter).max(asked.min(86_400_000_000))
+        self.next(jitter).max(refusal.retry_after_micros().min(86_400_000_000))
     }
 
     pub(crate) const fn reset(&mut self) {

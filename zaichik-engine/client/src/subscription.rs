@@ -6,6 +6,7 @@ mod position;
 mod rewind;
 mod rewinds;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -48,6 +49,9 @@ pub(crate) struct Subscription {
     /// What to report to the application at the next Subscribed.
     interruption: Option<Interruption>,
     last_delivered: Option<u64>,
+    /// Seeks of this connection that were answered before the Subscribed arrived: their ids in frames, and the rewind
+    /// numbers. At most as many as there are requests.
+    answered_seeks: BTreeMap<u32, u64>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -90,6 +94,7 @@ impl Subscription {
             next: 0,
             interruption: None,
             last_delivered: None,
+            answered_seeks: BTreeMap::new(),
         }
     }
 
@@ -206,6 +211,7 @@ impl Subscription {
     /// The connection is gone; received messages can still be taken, unless they may be stale.
     pub(crate) fn connection_lost(&mut self) {
         self.unsettled_commits = 0;
+        self.answered_seeks.clear();
         match self.state {
             // A seek behind its Subscribe is resent with it.
             SubscriptionState::Subscribing(_) => return,

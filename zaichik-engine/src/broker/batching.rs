@@ -190,6 +190,7 @@ impl<'b> Batching<'b> {
         records: Records<'_>,
     ) -> Result<(), Refusal> {
         self.publishing.topics.spend(steps_of(records));
+        self.publishing.topics.check_space()?;
         let (id, created) = self.publishing.topic_of(*recent, name)?;
         *recent = Some(id);
         let index = self.begin_plan(id, created);

@@ -184,9 +184,9 @@ impl Broker {
                 let topic = topic(id)?;
                 let chunk = match trim.before {
                     Start::Offset(offset) => topic.cold_at(offset).or_else(|| topic.owed_front(now)),
-                    start @ (Start::Earliest | Start::Latest | Start::Time(_)) => {
-                        topic.chunk_of_start(now, start)
-                    }
+                    // What is removed is counted.
+                    Start::Latest => topic.owed_front(now),
+                    start @ (Start::Earliest | Start::Time(_)) => topic.chunk_of_start(now, start),
                 };
                 (id, chunk)
             }

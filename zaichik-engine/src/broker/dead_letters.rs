@@ -12,6 +12,7 @@ use super::readers::Readers;
 use super::topics::{Topics, topic_name};
 use crate::config::{BrokerConfig, TopicSettings};
 use crate::id::{SubKey, TopicId};
+use crate::planted::{Defect, is_planted};
 use crate::subscription::DeadLetter;
 use crate::topic::{Lookup, PublishContext};
 
@@ -132,6 +133,9 @@ fn append_copy(
         // Dead letters of dead letters grow. Every frame of the broker has room for this many bytes (docs/protocol.md
         // §3.3); a record that does not fit into a Delivery would stop every reader of the topic.
         return Err(Refusal::with_value(RefusalCode::TooLarge, u64::from(max_message)));
+    }
+    if !is_planted(Defect::DeadLetterWithoutSpace) {
+        readers.topics.check_space()?;
     }
     readers.memory.check(record.len())?;
     let hash_key = readers.topics.hash_key();

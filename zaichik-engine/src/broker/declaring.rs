@@ -43,7 +43,7 @@ impl Broker {
     ///
     /// # Errors
     /// `SettingsDiffer` without `alter`, with the mask of the settings that differ; `InvalidTopic`, `InvalidSettings`,
-    /// `TopicsFull` and `Busy` as for the requests. Then nothing was changed.
+    /// `TopicsFull`, `StorageFull` and `Busy` as for the requests. Then nothing was changed.
     pub fn declare_topic(
         &mut self,
         now: Timestamp,

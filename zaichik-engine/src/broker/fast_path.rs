@@ -20,7 +20,7 @@ impl Publishing<'_> {
     ) -> Option<u64> {
         let id = self.topic_of_run(run, publish)?;
         let bytes = publish.records.as_bytes().len();
-        if bytes.saturating_add(room) > run.room(self.memory, self.is_stopping) {
+        if bytes.saturating_add(room) > run.room(self.memory, self.is_refusing()) {
             return None;
         }
         let (max_message, retired) = (self.config.wire.max_message, self.memory.retired());
@@ -40,7 +40,7 @@ impl Publishing<'_> {
         alike: &mut PlainPublishes<'_, '_>,
     ) -> Option<AppendedRun> {
         let id = self.topic_of_run(run, like)?;
-        let room = run.room(self.memory, self.is_stopping);
+        let room = run.room(self.memory, self.is_refusing());
         let (max_message, retired) = (self.config.wire.max_message, self.memory.retired());
         let appended = self.topics[id].append_alike(self.now, alike, room, max_message, retired)?;
         run.extend(appended.count, appended.bytes);
@@ -55,6 +55,12 @@ impl Publishing<'_> {
         self.topics[id].appended(self.now, self.memory.retired());
         self.appended(id, count, bytes);
         self.topics.settle(id, self.memory);
+    }
+
+    /// Whether every publish is refused, so that none may take the fast path.
+    #[inline]
+    const fn is_refusing(&self) -> bool {
+        self.is_stopping || self.topics.is_full
     }
 
     /// The topic of the run, if a publish names it and may take the fast path.

@@ -136,8 +136,12 @@ impl Housekeeping<'_> {
         let Some(holder) = holder else {
             return self.readers.subscriptions.settle(key, self.readers.memory);
         };
+        let was_stored = subscription.holds_off();
         subscription.resume();
         self.readers.readiness.push(holder.ready, subscription.node);
+        if was_stored {
+            self.readers.subscriptions.settle(key, self.readers.memory);
+        }
         self.sessions.wake(holder.session, NO_SESSION, effects);
     }
 

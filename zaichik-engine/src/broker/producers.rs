@@ -106,6 +106,11 @@ impl Producers {
         admission
     }
 
+    /// Whether a producer is remembered.
+    pub(super) fn knows(&mut self, now: Timestamp, id: u128) -> bool {
+        self.find(now, id).is_some()
+    }
+
     /// Remembers the outcome of a request that was [admitted](Self::admit) as fresh. After a retryable refusal its
     /// sequence is still the expected one.
     pub(super) fn remember(

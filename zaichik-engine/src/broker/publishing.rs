@@ -110,8 +110,10 @@ impl<'b> Publishing<'b> {
     /// Classifies a producer's request; the lists of a stored answer are read into `answer`.
     pub(super) fn admit(&mut self, producer: &Producer) -> Result<Admission, Refusal> {
         let admission = self.producers.admit(self.now, producer, self.answer, self.memory)?;
-        if matches!(admission, Admission::Repeat(_)) {
-            bump(&mut self.counters.stats.repeated, 1);
+        match admission {
+            Admission::Repeat(_) => bump(&mut self.counters.stats.repeated, 1),
+            Admission::Fresh if !self.producers.knows(self.now, producer.id) => self.topics.check_space()?,
+            Admission::Fresh => {}
         }
         Ok(admission)
     }
@@ -184,6 +186,7 @@ impl<'b> Publishing<'b> {
         self.settle_run(run);
         self.topics.spend(steps_of(publish.records));
         self.check_terms(publish.ack)?;
+        self.topics.check_space()?;
         let bytes = publish.records.as_bytes().len();
         self.memory.check(bytes.saturating_add(APPEND_ROOM).saturating_add(room))?;
         let (id, created) = self.topic_of(run.topic(), publish.topic)?;

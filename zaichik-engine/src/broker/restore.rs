@@ -134,16 +134,19 @@ impl Restore {
         if self.last.is_none() {
             return Ok(self.broker);
         }
-        let Some(MetaRow { instance, now: stored_at }) = self.meta else {
+        let Some(MetaRow { instance, now: stored_at, stopped_micros }) = self.meta else {
             return Err(RowError::Missing { key: Key::Meta });
         };
         let now = if is_planted(Defect::ClockLost) { now } else { now.max(self.latest) };
         (self.broker.now, self.broker.started) = (now, now);
+        // It did not run since then.
+        let since = now.as_micros().saturating_sub(stored_at.as_micros());
+        self.broker.subscriptions.resumed(stopped_micros.saturating_add(since));
         let seed = if self.is_another { self.seed } else { Seed { instance, ..self.seed } };
         self.broker.session_config = Arc::new(SessionConfig::new(&self.broker.config, seed));
         self.finish_producers(now)?;
-        self.finish_topics(now)?;
-        self.finish_cursors(stored_at, now)?;
+        self.finish_topics(stored_at, now)?;
+        self.finish_cursors(now)?;
         self.broker.charge_tables();
         Ok(self.broker)
     }
@@ -271,23 +274,23 @@ impl Restore {
         Ok(())
     }
 
-    fn finish_topics(&mut self, now: Timestamp) -> Result<(), RowError> {
+    fn finish_topics(&mut self, stored_at: Timestamp, now: Timestamp) -> Result<(), RowError> {
         let Broker { topics, memory, .. } = &mut self.broker;
         let hash_key = topics.hash_key();
         for parts in &self.topics {
             let id = TopicId(parts.row.topic);
-            let restored = topics[id].restore_parts(now, parts, hash_key, memory.retired());
+            let restored = topics[id].restore_parts((stored_at, now), parts, hash_key, memory.retired());
             restored.map_err(|what| contradiction(Key::Topic { topic: parts.row.topic }, what))?;
             topics.settle(id, memory);
         }
         Ok(())
     }
 
-    fn finish_cursors(&mut self, stored_at: Timestamp, now: Timestamp) -> Result<(), RowError> {
+    fn finish_cursors(&mut self, now: Timestamp) -> Result<(), RowError> {
         let Broker { subscriptions, memory, .. } = &mut self.broker;
         for (key, row) in self.cursors.drain(..) {
             let name = Key::Cursor { topic: row.topic, name: row.name.clone() };
-            subscriptions[key].restore(row, stored_at, now);
+            subscriptions[key].restore(row, now);
             if !subscriptions[key].is_consistent() {
                 return Err(contradiction(name, "its cursor is not where it may be"));
             }

@@ -5,13 +5,13 @@ use super::producers::Producers;
 use super::subscriptions::Subscriptions;
 use super::topics::Topics;
 use crate::store::{CursorRow, MetaRow, Row};
+use crate::subscription::Subscription;
 use crate::topic::Topic;
 
 /// Everything that survives a restart, in the order of the keys.
 pub(super) fn rows(broker: &Broker) -> impl Iterator<Item = Row> {
-    let Broker { session_config, now, topics, subscriptions, producers, .. } = broker;
-    let meta = Row::Meta(MetaRow { instance: session_config.instance, now: *now });
-    core::iter::once(meta)
+    let Broker { topics, subscriptions, producers, .. } = broker;
+    core::iter::once(Row::Meta(broker.meta_row()))
         .chain(numbered(topics).map(|(number, topic)| Row::Topic(topic.row(number))))
         .chain(numbered(topics).flat_map(|(number, topic)| topic.records_rows(number)).map(Row::Records))
         .chain(cursors(subscriptions).into_iter().map(Row::Cursor))
@@ -24,13 +24,20 @@ pub(super) fn rows(broker: &Broker) -> impl Iterator<Item = Row> {
         }))
 }
 
+impl Broker {
+    /// Its own row.
+    pub(super) fn meta_row(&self) -> MetaRow {
+        let stopped_micros = self.subscriptions.stopped_micros();
+        MetaRow { instance: self.session_config.instance, now: self.now, stopped_micros }
+    }
+}
+
 fn numbered(topics: &Topics) -> impl Iterator<Item = (u32, &Topic)> {
     (0..).zip(topics.iter())
 }
 
 fn cursors(subscriptions: &Subscriptions) -> Vec<CursorRow> {
-    let stopped = subscriptions.stopped_micros();
-    let mut rows: Vec<_> = subscriptions.iter().filter_map(|one| one.row(stopped)).collect();
+    let mut rows: Vec<_> = subscriptions.iter().filter_map(Subscription::row).collect();
     rows.sort_unstable_by(|a, b| (a.topic, &a.name).cmp(&(b.topic, &b.name)));
     rows
 }

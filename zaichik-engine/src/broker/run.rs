@@ -40,13 +40,13 @@ impl PublishRun {
         self.bytes
     }
 
-    /// How many more bytes may be appended without being charged; none while the broker is stopping.
+    /// How many more bytes may be appended without being charged; none while every publish is refused.
     #[inline]
-    pub(super) fn room(&mut self, memory: &Memory, is_stopping: bool) -> usize {
+    pub(super) fn room(&mut self, memory: &Memory, is_refusing: bool) -> usize {
         if self.records == 0 {
             let room = memory.room().saturating_sub(APPEND_ROOM as u64);
             let room = usize::try_from(room).unwrap_or(RUN_BYTES).min(RUN_BYTES);
-            self.room = if is_stopping { 0 } else { room };
+            self.room = if is_refusing { 0 } else { room };
         }
         self.room.saturating_sub(self.bytes)
     }

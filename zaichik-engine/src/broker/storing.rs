@@ -8,7 +8,7 @@ use super::Broker;
 use crate::effects::{Effects, Turn};
 use crate::id::SessionId;
 use crate::planted::{Defect, is_planted};
-use crate::store::{Awaited, Commit, MetaRow, Op, Progress, Row, Ticket};
+use crate::store::{Awaited, Commit, Op, Progress, Row, Ticket};
 
 /// Changed rows above which requests wait for the next commit.
 const MAX_CHANGED_ROWS: usize = 4_096;
@@ -135,8 +135,7 @@ impl Broker {
         // What has ended by now does not come back.
         let _ = self.end_expired(now);
         self.producers.forget_silent(now, FORGOTTEN_PER_COMMIT, &mut self.memory);
-        let meta = MetaRow { instance: self.session_config.instance, now };
-        let mut ops = vec![Op::Put { row: Row::Meta(meta) }];
+        let mut ops = vec![Op::Put { row: Row::Meta(self.meta_row()) }];
         self.topics.stage(&mut ops, &mut self.memory);
         if !is_planted(Defect::HalfCommit) || ticket.number() % 2 == 1 {
             self.subscriptions.stage(&mut ops);
@@ -213,6 +212,13 @@ impl Broker {
                 self.sessions.wake_any(id, effects);
             }
         }
+    }
+
+    /// The store has no space but what it keeps for commits that bring little, or has space again (rule B9): meanwhile
+    /// publishes are refused, and whatever creates something. It may be called at any time; nobody waits for it.
+    pub fn store_full(&mut self, now: Timestamp, is_full: bool) {
+        self.tick(now);
+        self.topics.is_full = is_full;
     }
 
     /// The store failed: it may or may not have the commit under way, so nothing that waits for it is ever sent. All

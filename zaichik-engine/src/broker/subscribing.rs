@@ -256,6 +256,7 @@ impl Subscribing<'_> {
         } else {
             check_epoch(0, durable.epoch)?;
             self.readers.subscriptions.check_durables_full()?;
+            self.readers.topics.check_space()?;
         }
         Ok(known)
     }

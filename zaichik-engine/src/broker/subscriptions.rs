@@ -264,7 +264,6 @@ impl Subscriptions {
 
     /// Appends what has changed since the last call.
     pub(super) fn stage(&mut self, ops: &mut Vec<Op>) {
-        let stopped = self.stopped_micros;
         for changed in self.changes.as_mut().map(Changes::take).unwrap_or_default() {
             match changed {
                 Changed::Gone(key) => ops.push(Op::Remove { key }),
@@ -273,7 +272,7 @@ impl Subscriptions {
                     if let Some(durable) = &mut one.durable {
                         durable.is_changed = false;
                     }
-                    ops.extend(one.row(stopped).map(|row| Op::Put { row: Row::Cursor(row) }));
+                    ops.extend(one.row().map(|row| Op::Put { row: Row::Cursor(row) }));
                 }
             }
         }

@@ -27,6 +27,9 @@ const COMPACTION: u64 = 1 << 2;
 /// Bytes of a topic's entries in tables: its hash entry, its ring head and the counts of its shared name.
 const TABLES: usize = 8 + 12 + 16;
 
+/// When a refused client tries again that found the store without space, in microseconds.
+const FULL_RETRY_MICROS: u64 = 1_000_000;
+
 /// The table of topics. An id is valid for the broker's lifetime: topics are never deleted, and no one keeps the id of
 /// a topic that [`remove_last`](Self::remove_last) takes back.
 #[derive(Debug)]
@@ -51,6 +54,8 @@ pub(super) struct Topics {
     pub(super) staged: Vec<TopicId>,
     /// What is only in the store, and who needs it.
     pub(super) fetching: Fetching,
+    /// Whether the store has no space, so that nothing is added (rule B9).
+    pub(super) is_full: bool,
 }
 
 impl Index<TopicId> for Topics {
@@ -84,7 +89,16 @@ impl Topics {
             unstaged: 0,
             staged: Vec::new(),
             fetching: Fetching::default(),
+            is_full: false,
         }
+    }
+
+    /// Whether the store has space for records, topics, durable subscriptions and producers that are new (rule B9).
+    pub(super) fn check_space(&self) -> Result<(), Refusal> {
+        if self.is_full {
+            return Err(Refusal::with_value(RefusalCode::StorageFull, FULL_RETRY_MICROS));
+        }
+        Ok(())
     }
 
     /// Lists what changes from now on, for a store that has nothing of it or, of restored topics, all.
@@ -269,6 +283,7 @@ impl Topics {
         if id.0 >= self.limit {
             return Err(Refusal::with_value(RefusalCode::TopicsFull, u64::from(self.limit)));
         }
+        self.check_space()?;
         let name = name.as_str();
         memory.check(name.len().saturating_add(size_of::<Topic>()))?;
         // Topics are only added, and the last one may be taken back, so their numbers follow each other.

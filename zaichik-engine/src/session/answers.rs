@@ -124,13 +124,13 @@ impl Answers {
     /// Refuses a request.
     pub(super) fn refused(&mut self, outbound: &mut Outbound, request: u32, rejection: Rejection) {
         let Rejection { refusal, is_repeat } = rejection;
-        let repeated = self.repeated(is_repeat);
+        let (repeated, refusal) = (self.repeated(is_repeat), refusal.in_version(self.version));
         self.control(outbound, ServerFrame::Refused(Refused { request, count: 1, refusal, repeated }));
     }
 
     /// Refuses a publish without acknowledgement; [reported](Self::report) later.
     pub(super) fn refused_silently(&mut self, refusal: Refusal) {
-        let repeated = self.repeated(false);
+        let (repeated, refusal) = (self.repeated(false), refusal.in_version(self.version));
         let known = self.unreported.iter_mut().find(|refused| refused.refusal.code == refusal.code);
         if let Some(refused) = known {
             refused.count = refused.count.saturating_add(1);

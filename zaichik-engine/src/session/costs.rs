@@ -52,6 +52,19 @@ pub(super) fn longest_answer(frame: &ClientFrame<'_>) -> Option<usize> {
     (longest > SHORT_ANSWER / 2).then_some(longest.saturating_add(SHORT_ANSWER))
 }
 
+/// Whether a request changes nothing that is stored, and its answer tells nothing of it: then it is answered although the
+/// store has not taken what has changed (rule B6).
+pub(super) const fn concerns_no_commit(frame: &ClientFrame<'_>) -> bool {
+    matches!(
+        frame,
+        ClientFrame::Describe(Describe { subject: Subject::Broker, .. })
+            | ClientFrame::Ping { .. }
+            | ClientFrame::Pong { .. }
+            | ClientFrame::Close
+            | ClientFrame::Extension { .. }
+    )
+}
+
 /// Steps of applying a request and encoding its answer, besides those that its effects on topics take (rule S14).
 pub(super) const fn steps_of(frame: &ClientFrame<'_>) -> u64 {
     match frame {

@@ -55,14 +55,15 @@ impl Session {
         self.lacks
     }
 
-    /// A request or a record may have found no room in this exchange: waits for memory, unless spare memory of its own was
+    /// A request, or records, may have found no room in this exchange: waits for memory, unless spare memory of its own was
     /// enough meanwhile. Returns whether it was.
-    pub(super) fn settle_wants(&mut self) -> bool {
+    pub(super) fn settle_wants(&mut self, for_records: bool) -> bool {
         if self.wants == 0 {
             return false;
         }
         let all = self.held().saturating_add(self.wants);
-        if all <= self.allowance {
+        let has_room_for_records = || self.outbound.allocated() <= self.delivery_room();
+        if all <= self.allowance || (for_records && has_room_for_records()) {
             return true;
         }
         self.lacks = self.lacks.max(all);

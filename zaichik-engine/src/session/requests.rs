@@ -10,7 +10,7 @@ use zaichik_proto::{
 
 use super::Session;
 use super::answers::SHORT_ANSWER;
-use super::costs::{longest_answer, steps_of};
+use super::costs::{concerns_no_commit, longest_answer, steps_of};
 use super::state::{Applied, State};
 use crate::broker::{BatchAnswer, Broker, Description, Prepared, Rejection};
 use crate::effects::{Effects, Note, NoteEvent};
@@ -49,9 +49,10 @@ impl Session {
         let mut taken = 0usize;
         let last_step = broker.steps().saturating_add(STEPS_PER_EXCHANGE);
         let applied = loop {
-            if self.is_paused() || broker.is_behind() {
+            if self.is_paused() {
                 break Applied::Paused;
             }
+            let is_behind = broker.is_behind();
             let is_used = taken >= BYTES_PER_EXCHANGE || broker.steps() >= last_step;
             if is_used && !is_planted(Defect::EndlessExchange) {
                 break Applied::More;
@@ -64,7 +65,7 @@ impl Session {
                 self.wants = SHORT_ANSWER;
                 break Applied::Paused;
             }
-            if let Some((publish, len)) = self.decoder.decode_plain_publish(rest) {
+            if !is_behind && let Some((publish, len)) = self.decoder.decode_plain_publish(rest) {
                 if !broker.prepare_publish((now, last_step), &mut self.run, publish.topic) {
                     self.decoder.take_back(len);
                     break Applied::More;
@@ -79,6 +80,10 @@ impl Session {
             }
             match self.decoder.decode(rest) {
                 Ok(Some((frame, len))) => {
+                    if is_behind && !concerns_no_commit(&frame) {
+                        self.decoder.take_back(len);
+                        break Applied::Paused;
+                    }
                     if let Some(longest) = longest_answer(&frame)
                         && !self.has_room(longest)
                     {
@@ -166,7 +171,11 @@ impl Session {
             ClientFrame::Ping { nonce } => {
                 self.answers.passing(&mut self.outbound, ServerFrame::Pong { nonce: *nonce });
             }
-            ClientFrame::Close => self.finish(now, CloseReason::Requested),
+            ClientFrame::Close => {
+                self.begin_unheld(broker, effects);
+                self.finish(now, CloseReason::Requested);
+                self.outbound.hold(None);
+            }
             ClientFrame::Nack(nack) => {
                 let result = broker.nack(now, self.id, self.answers.version(), *nack, effects);
                 let done = |value| ServerFrame::Done(Done { request: nack.request, value });
@@ -298,6 +307,13 @@ impl Session {
                 ServerFrame::Subscriptions(Page { request, next, items })
             }
         });
+        if matches!(subject, Subject::Broker) {
+            // Nothing stored follows from them, so they can be read when nothing can be stored.
+            self.begin_unheld(broker, effects);
+            self.answer(request, NO_TOPIC, result, broker, effects);
+            self.outbound.hold(None);
+            return;
+        }
         let topic = match subject {
             Subject::Topic { topic }
             | Subject::Subscriptions { topic, .. }
@@ -319,6 +335,13 @@ impl Session {
             Ok(frame) => self.answers.control(&mut self.outbound, frame),
             Err(refusal) => self.reject(request, topic, Rejection::from(refusal), broker, effects),
         }
+    }
+
+    /// What is put into the output from here to a hold without a commit waits for none, unless what is before it does
+    /// (rule B6).
+    fn begin_unheld(&mut self, broker: &mut Broker, effects: &mut Effects) {
+        self.answers.flush(&mut self.outbound);
+        self.hold_answers(broker, effects);
     }
 
     fn reject(

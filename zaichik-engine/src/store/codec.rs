@@ -88,7 +88,7 @@ impl Row {
     /// ```
     /// use zaichik_engine::Timestamp;
     /// use zaichik_engine::store::{Key, MetaRow, Row};
-    /// let row = Row::Meta(MetaRow { instance: 7, now: Timestamp::from_micros(1) });
+    /// let row = Row::Meta(MetaRow { instance: 7, now: Timestamp::from_micros(1), stopped_micros: 0 });
     /// let (mut key, mut value) = (Vec::new(), Vec::new());
     /// row.key().encode(&mut key);
     /// row.encode(&mut value);
@@ -107,6 +107,7 @@ impl Row {
             Self::Meta(row) => {
                 out.put_u128_le(row.instance);
                 out.put_u64_le(row.now.as_micros());
+                out.put_u64_le(row.stopped_micros);
             }
             Self::Topic(row) => row.put(out),
             Self::Records(row) => row.put_head(out),
@@ -133,7 +134,8 @@ impl Row {
         let row = match key {
             Key::Meta => {
                 let (instance, now) = (fields.u128("the instance")?, fields.time("the time")?);
-                Self::Meta(MetaRow { instance, now })
+                let stopped_micros = fields.u64("the time in which it did not run")?;
+                Self::Meta(MetaRow { instance, now, stopped_micros })
             }
             Key::Topic { topic } => Self::Topic(topic::read(*topic, &mut fields)?),
             Key::Records { topic, start } => Self::Records(records::read(*topic, *start, &mut fields)?),

@@ -34,6 +34,8 @@ pub struct MetaRow {
     pub instance: u128,
     /// A time that the broker had; every timestamp in the rows is one as well.
     pub now: Timestamp,
+    /// For how long the broker had not run until then, in microseconds (rule O5).
+    pub stopped_micros: u64,
 }
 
 /// A topic, without its records.
@@ -55,6 +57,11 @@ pub struct TopicRow {
     pub hidden_below: u64,
     /// The offset after the highest one that a limit removed (rule R9).
     pub limit_end: u64,
+    /// Of the records from `first` on, limits have removed the oldest: at least so many. Not 0 only while the broker can't
+    /// say which is the first one that is left, because those at the front are only in the store (rule B8).
+    pub dropped_records: u64,
+    /// The same in bytes: every record in front of which there are fewer.
+    pub dropped_bytes: u64,
     /// When the times of `latest` compaction were changed (rule R7); zero in `first` mode.
     pub changed_at: Timestamp,
     /// The windows of `first` compaction for the keys that it remembers; none if it remembers none.
@@ -131,7 +138,8 @@ pub struct CursorRow {
     pub rewind: u32,
     /// `rewind` at the last Seek (rule A10); at most `rewind`.
     pub sought: u32,
-    /// When a pause ends that a new attach does not shorten (rule A6); zero without one.
+    /// When a pause ends that a new attach does not shorten (rule A6), in time without that in which the broker did not run;
+    /// zero without one.
     pub paused_until: Timestamp,
     /// What was delivered before, at or above the cursor: in order, without overlaps. At most 4,096.
     pub delivered: Vec<DeliveredRange>,
@@ -277,7 +285,7 @@ impl Row {
     /// ```
     /// use zaichik_engine::Timestamp;
     /// use zaichik_engine::store::{Key, MetaRow, Row};
-    /// let row = Row::Meta(MetaRow { instance: 7, now: Timestamp::from_micros(1) });
+    /// let row = Row::Meta(MetaRow { instance: 7, now: Timestamp::from_micros(1), stopped_micros: 0 });
     /// assert_eq!(row.key(), Key::Meta);
     /// ```
     #[must_use]
@@ -307,7 +315,7 @@ impl Row {
     /// ```
     /// use zaichik_engine::Timestamp;
     /// use zaichik_engine::store::{MetaRow, Row};
-    /// assert!(Row::Meta(MetaRow { instance: 7, now: Timestamp::from_micros(1) }).data().is_empty());
+    /// assert!(Row::Meta(MetaRow { instance: 7, now: Timestamp::from_micros(1), stopped_micros: 0 }).data().is_empty());
     /// ```
     #[must_use]
     pub fn data(&self) -> &[u8] {

@@ -7,12 +7,12 @@ use crate::planted::{Defect, is_planted};
 use crate::store::CursorRow;
 
 impl Subscription {
-    /// Its row; `None` if it is not durable. `stopped` is for how long the broker has not run, in microseconds.
-    pub(crate) fn row(&self, stopped: u64) -> Option<CursorRow> {
+    /// Its row; `None` if it is not durable.
+    pub(crate) fn row(&self) -> Option<CursorRow> {
         let durable = self.durable.as_ref()?;
         let (delivered, failures) = self.earlier.as_ref().map(|earlier| earlier.stored()).unwrap_or_default();
         // Any other pause ends with the connection.
-        let pause = if self.holds_off { self.paused_until.plus_micros(stopped) } else { Timestamp::ZERO };
+        let pause = if self.holds_off { self.paused_until } else { Timestamp::ZERO };
         Some(CursorRow {
             topic: self.topic.0,
             name: durable.name.clone(),
@@ -31,9 +31,8 @@ impl Subscription {
         })
     }
 
-    /// Takes the state that it had at `stored_at`, before a restart at `now`: its pause is prolonged by the time between
-    /// (rule A4), and it is detached from now on (rule D5).
-    pub(crate) fn restore(&mut self, row: CursorRow, stored_at: Timestamp, now: Timestamp) {
+    /// Takes the state that it had before a restart: it is detached from now on (rule D5).
+    pub(crate) fn restore(&mut self, row: CursorRow, now: Timestamp) {
         (self.start, self.pass_start, self.cursor) = (row.start, row.cursor, row.cursor);
         (self.rewind, self.sought) = (row.rewind, row.sought);
         let failures = if is_planted(Defect::FailuresLost) { Vec::new() } else { row.failures };
@@ -41,9 +40,7 @@ impl Subscription {
         self.earlier = (!earlier.is_empty()).then(|| Box::new(earlier));
         self.read_on(Position::at(row.cursor));
         if row.paused_until > Timestamp::ZERO {
-            let is_over = row.paused_until <= stored_at;
-            let stopped = if is_over { 0 } else { now.as_micros().saturating_sub(stored_at.as_micros()) };
-            self.hold_off(row.paused_until.plus_micros(stopped));
+            self.hold_off(row.paused_until);
         }
         if let Some(durable) = &mut self.durable {
             let lost = u32::from(is_planted(Defect::EpochLost) && row.epoch > 1);

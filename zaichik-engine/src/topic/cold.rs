@@ -38,6 +38,7 @@ impl Topic {
         let at = now.as_micros();
         self.log.warm(chunk, at, records)?;
         self.age(at);
+        self.drop_owed();
         self.drop_oldest(at);
         Ok(())
     }

@@ -3,6 +3,7 @@
 use zaichik_proto::{Overflow, Refusal, RefusalCode, Start, Timestamp};
 
 use super::amount::Amount;
+use super::log::Log;
 use super::{Position, SETTLED_AT_ONCE, Topic};
 
 impl Topic {
@@ -48,23 +49,35 @@ impl Topic {
 
     /// With `overflow = drop_oldest`: removes the oldest records until the rest is within the limits.
     pub(super) fn drop_oldest(&mut self, at: u64) {
-        self.is_over_limit = false;
+        self.over_limit_at = None;
         if self.settings.overflow != Overflow::DropOldest {
             return;
         }
         // Dead records do not count, and new ones may be dead already: a tombstone without a time to live is. No live
         // record is removed because of one whose death is not settled yet.
         if !self.log.settle(at, SETTLED_AT_ONCE) {
-            self.is_over_limit = true;
+            self.over_limit_at = Some(at);
             return;
         }
         let first = self.log.first_within(self.limits());
-        if first > self.log.first().offset {
-            self.log.raise_first(first);
-            self.limit_end = self.limit_end.max(first);
+        self.remove_by_limit(|log| log.raise_first(first));
+        if self.log.cold_bytes() > 0 {
+            self.log.owe_first(self.limits());
         }
-        if self.log.cold_bytes() > 0 && !self.log.amount_alive().fits(self.limits()) {
-            self.log.owe_first();
+    }
+
+    /// Removes what limits have removed while it was only in the store.
+    pub(super) fn drop_owed(&mut self) {
+        self.remove_by_limit(Log::drop_owed);
+    }
+
+    /// What `remove` removes, a limit does.
+    fn remove_by_limit(&mut self, remove: impl FnOnce(&mut Log)) {
+        let before = self.log.first().offset;
+        remove(&mut self.log);
+        let first = self.log.first().offset;
+        if first > before {
+            self.limit_end = self.limit_end.max(first);
         }
     }
 
@@ -80,10 +93,7 @@ impl Topic {
             Start::Offset(offset) => offset.min(self.log.end()),
             Start::Time(time) => self.log.first_since(time),
         };
-        if first > self.log.first().offset {
-            self.log.raise_first(first);
-            self.limit_end = self.limit_end.max(first);
-        }
+        self.remove_by_limit(|log| log.raise_first(first));
         self.age(at);
         let removed = live.saturating_sub(self.log.amount_alive().records);
         (self.log.first_live(self.log.first(), at).offset, removed)

@@ -33,6 +33,7 @@ use bytes::BytesMut;
 use zaichik_proto::{RECORD_TIMESTAMP_AT, RecordHead};
 
 use self::chunk::{Chunk, Cold, RecordState, Span, own_death};
+use self::cold::Dropped;
 pub(crate) use self::cold::{Eviction, Mismatch};
 
 use self::compaction::Compaction;
@@ -72,6 +73,8 @@ pub(crate) struct Log {
     first: Position,
     /// The offset that the first one would have if no chunk were cold.
     owed_first: u64,
+    /// What limits have removed, also where the first offset can't say it.
+    dropped: Dropped,
     /// Timestamp of the first record; meaningless while there is none.
     first_timestamp: u64,
     /// When the first record dies by its own time to live; `u64::MAX` if it has none.

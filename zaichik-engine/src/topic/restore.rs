@@ -5,6 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use zaichik_proto::Timestamp;
 
+use super::amount::Amount;
 use super::keys::Keys;
 use super::latest::LatestKeys;
 use super::{Retired, Topic};
@@ -46,16 +47,21 @@ impl Topic {
         self.log.restore_records(row, retired)
     }
 
-    /// All records are appended and all cursors are known: what died meanwhile is removed.
+    /// All records are appended and all cursors are known: what died since the last commit, which was at the first of these
+    /// times, is removed.
     pub(crate) fn restore_parts(
         &mut self,
-        now: Timestamp,
+        (stored_at, now): (Timestamp, Timestamp),
         parts: &TopicParts,
         hash_key: u128,
         retired: &mut Retired,
     ) -> Result<(), Contradiction> {
         if !self.log.restore_first(parts.row.first) {
             return Err("its first offset is above its end");
+        }
+        let owed = Amount { records: parts.row.dropped_records, bytes: parts.row.dropped_bytes };
+        if !self.log.restore_owed(owed) {
+            return Err("its limits removed more records than it had");
         }
         if self.hidden_below > self.end() || self.limit_end > self.end() {
             return Err("its end is below an offset that it had");
@@ -72,6 +78,10 @@ impl Topic {
             self.restore_keys(now.as_micros(), parts, hash_key)?;
         }
         self.continue_storing(&parts.row, &parts.keys);
+        // Limits that were to be enforced then are, whatever has died since.
+        self.age(stored_at.as_micros());
+        self.drop_owed();
+        self.enforce(stored_at.as_micros());
         self.remove_dead(now, retired);
         Ok(())
     }
@@ -146,12 +156,16 @@ impl Topic {
         Ok(())
     }
 
-    /// Applies times to live, limits and commits, as if housekeeping had caught up.
-    fn remove_dead(&mut self, now: Timestamp, retired: &mut Retired) {
-        let at = now.as_micros();
+    fn enforce(&mut self, at: u64) {
         self.log.settle(at, usize::MAX);
         self.age(at);
         self.drop_oldest(at);
+    }
+
+    /// Applies times to live, limits and commits, as if housekeeping had caught up.
+    fn remove_dead(&mut self, now: Timestamp, retired: &mut Retired) {
+        let at = now.as_micros();
+        self.enforce(at);
         while self.log.forget_removed(super::FREE_PER_STEP) {}
         while self.log.free(super::FREE_PER_STEP, retired) {}
         let liveness = self.liveness(at);

@@ -3,11 +3,13 @@
 use zaichik_proto::Timestamp;
 
 use super::Topic;
+use super::amount::Amount;
 use crate::store::{KeysRow, MarksRow, RecordsRow, Row, TopicRow};
 
 impl Topic {
     /// The topic itself; `topic` is its number.
     pub(crate) fn row(&self, topic: u32) -> TopicRow {
+        let Amount { records: dropped_records, bytes: dropped_bytes } = self.log.owed();
         TopicRow {
             topic,
             name: Box::from(&*self.name),
@@ -17,6 +19,8 @@ impl Topic {
             first: self.log.first().offset,
             hidden_below: self.hidden_below,
             limit_end: self.limit_end,
+            dropped_records,
+            dropped_bytes,
             changed_at: Timestamp::from_micros(self.log.changed_at()),
             eras: self.keys.as_ref().map(|keys| keys.eras()).unwrap_or_default(),
         }

@@ -53,7 +53,7 @@ impl Topic {
         });
         let is_moving = self.keys.as_ref().is_some_and(|keys| keys.is_moving())
             || self.newest.as_ref().is_some_and(|newest| newest.is_moving());
-        let other = if self.is_over_limit || is_moving { 0 } else { keys.min(newest) };
+        let other = if self.over_limit_at.is_some() || is_moving { 0 } else { keys.min(newest) };
         log.min(Timestamp::from_micros(other)).min(self.seal_at())
     }
 

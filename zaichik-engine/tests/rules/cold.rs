@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use zaichik_proto::{Start, TopicOptions};
 
-use crate::world::{Sub, World, us};
+use crate::world::{Sub, World, mortal, us};
 
 /// A world whose store has everything at once, and whose broker keeps as little as possible in memory.
 fn world() -> World {
@@ -13,6 +13,9 @@ fn world() -> World {
     }
     world
 }
+
+/// Bytes of a record with such a body.
+const RECORD: u64 = 8 * 1_024 + 16;
 
 /// Bodies that fill several chunks: of 8 KiB each.
 fn body(number: u64) -> String {
@@ -87,6 +90,34 @@ fn b_31_a_limit_within_records_that_are_not_in_memory_is_exact() {
     world.settle();
     while fetch(&mut world) > 0 {}
     assert!(late.answer(request).contains("27"), "{}", late.answer(request));
+}
+
+#[test]
+fn b8_records_that_are_only_in_the_store_take_little_memory() {
+    let mut world = world();
+    world.topic(TopicOptions::new().retain_forever().max_bytes(1 << 30));
+    fill(&mut world, 4_000);
+    let (topics, cold) = (world.broker.ledger().topics, world.broker.cold_bytes());
+    assert!(cold > 31 << 20, "{cold} bytes are only in the store");
+    // 128 bytes for each allocation of 64 KiB, an eighth more for the growth of their table, and the last ones are in memory.
+    assert!(topics < cold / 400 + (160 << 10), "{topics} bytes for {cold} in the store");
+}
+
+#[test]
+fn b_33_what_a_limit_removed_of_records_that_are_not_in_memory_stays_removed() {
+    let mut world = world();
+    let writer = world.topic(TopicOptions::new().retain_forever().max_bytes(60 * RECORD));
+    fill(&mut world, 60);
+    // Three records that are a little larger than those before them, so four have to go.
+    for number in 60..63 {
+        world.ask(&writer, writer.publish_all("t", &[mortal(&body(number), 1_000_000)]));
+    }
+    let rows: Vec<_> = world.stored.as_ref().expect("a store").iter().cloned().collect();
+    world.advance(us(2_000_000));
+    assert_eq!(read(&mut world, 56), (4..60).collect::<Vec<u64>>());
+    world.recover_from(&rows, world.now);
+    world.broker.begin_storing();
+    assert_eq!(read(&mut world, 56), (4..60).collect::<Vec<u64>>());
 }
 
 fn gaps(stream: &[String]) -> Vec<&String> {

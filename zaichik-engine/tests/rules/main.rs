@@ -35,6 +35,7 @@ mod durable;
 mod exactly_once;
 #[cfg(test)]
 mod floods;
+mod full;
 mod gaps;
 #[cfg(test)]
 mod handshake;

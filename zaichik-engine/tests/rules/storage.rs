@@ -2,7 +2,8 @@
 
 use zaichik_client::{DurableOptions, ProducerIdentity, PublishOptions, SubscribeOptions};
 use zaichik_engine::store::Row;
-use zaichik_proto::{CompactionMode, Subject, TopicOptions};
+use zaichik_proto::{CompactionMode, Overflow, Subject, TopicOptions};
+use zaichik_testkit::Rows;
 
 use crate::client::{create, publish as publish_by, subscribe};
 use crate::latest::{delete, lag, new_reader};
@@ -361,6 +362,31 @@ fn b2_the_end_of_a_connection_by_a_restart_is_no_failure() {
         assert_eq!(reader.stream(), ["1/0=a"], "nor is it an attempt");
         world.recover();
     }
+}
+
+/// Rule A6: the pause after a dead letter that was refused counts only time in which the broker ran.
+#[test]
+fn b2_a_pause_that_a_suspended_broker_prolonged_is_prolonged_after_a_restart() {
+    let mut world = World::new();
+    if world.stored.is_none() {
+        world.begin_storing();
+    }
+    let writer = world.topic(TopicOptions::new().retain_forever());
+    let full = TopicOptions::new().retain_forever().max_messages(1).overflow(Overflow::Reject);
+    world.ask(&writer, writer.create("dead", full));
+    world.ask(&writer, writer.publish("dead", "in the way"));
+    world.publish(&writer, &["a"]);
+    let (reader, _) = attach(&mut world, D.dead_letter(1, "dead"));
+    leave(&mut world, &reader);
+    world.suspend(secs(600));
+    world.publish(&writer, &["b"]);
+    let rows: Vec<Row> = world.stored.iter().flat_map(Rows::iter).cloned().collect();
+    world.recover_from(&rows, world.now);
+    let (reader, _) = attach(&mut world, D);
+    world.advance(us(SECOND - 1));
+    assert_eq!(reader.stream(), Vec::<String>::new());
+    world.advance(us(1));
+    assert_eq!(reader.stream(), ["1/0=a #2", "1/1=b"]);
 }
 
 /// Rule B5.

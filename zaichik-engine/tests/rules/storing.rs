@@ -2,7 +2,7 @@
 
 use zaichik_engine::store::{Key, Op};
 use zaichik_engine::{Broker, BrokerConfig, CloseReason, Seed, Status};
-use zaichik_proto::{AckLevel, ClientFrame, Commit, Counter, Producer, TopicOptions};
+use zaichik_proto::{AckLevel, ClientFrame, Commit, Counter, Producer, Subject, TopicOptions};
 
 use crate::world::{Sub, World, encoded, put, record, secs, us};
 
@@ -127,6 +127,11 @@ fn b_14_a_ping_is_answered_while_answers_wait() {
     world.settle();
     assert_eq!(peer.control(), ["pong 7"]);
     assert_eq!(peer.answer(request), "-");
+    // Nothing waits on this connection.
+    let other = world.connect();
+    other.send(&ClientFrame::Ping { nonce: 8 });
+    world.settle();
+    assert_eq!(other.control(), ["pong 8"]);
     commit(&mut world);
     assert_eq!(peer.answer(request), "@0");
 }
@@ -255,6 +260,51 @@ fn b_18_requests_wait_while_many_rows_are_not_in_a_commit() {
     commit(&mut world);
     assert_eq!(world.broker.topic_count(), 1 + 5_000);
     assert!(requests.iter().all(|request| peer.answer(*request) == "created"));
+}
+
+#[test]
+fn b_24_counters_are_told_while_answers_wait() {
+    let mut world = world();
+    let (peer, other) = (world.connect(), world.connect());
+    let request = peer.publish("t", "a");
+    world.settle();
+    let counters = other.describe(Subject::Broker);
+    let page = other.describe(Subject::Topic { topic: b"t" });
+    let behind = other.describe(Subject::Broker);
+    world.settle();
+    assert!(other.answer(counters).starts_with("counters Connections 2"), "nothing before them waits");
+    assert_eq!([other.answer(page), other.answer(behind)], ["-", "-"], "the topic has a record");
+    let own = peer.describe(Subject::Broker);
+    world.settle();
+    assert_eq!([peer.answer(request), peer.answer(own)], ["-", "-"]);
+    commit(&mut world);
+    assert_eq!(peer.answer(request), "@0");
+    assert!([peer.answer(own), other.answer(behind)].iter().all(|answer| answer.starts_with("counters")));
+}
+
+#[test]
+fn b_24_counters_and_pings_are_answered_while_requests_wait() {
+    let mut world = world().checked_at_rest();
+    let (peer, asking, leaving) = (world.connect(), world.connect(), world.connect());
+    let names: Vec<_> = (0..5_000).map(|number| format!("many.{number}")).collect();
+    for name in &names {
+        peer.create(name, TopicOptions::new());
+    }
+    world.settle();
+    let waits = |world: &World| world.broker.topic_count() < 5_000;
+    assert!(waits(&world));
+    asking.send(&ClientFrame::Ping { nonce: 7 });
+    let counters = asking.describe(Subject::Broker);
+    leaving.send(&ClientFrame::Close);
+    let commit = asking.subscribe_to(Sub::new(1, "t"));
+    world.settle();
+    assert!(asking.answer(counters).starts_with("counters"));
+    assert_eq!(asking.control(), ["pong 7"]);
+    assert_eq!(asking.answer(commit), "-");
+    assert_eq!(world.status(&leaving), Status::Closed);
+    assert!(waits(&world), "nothing was stored");
+    self::commit(&mut world);
+    assert_ne!(asking.answer(commit), "-");
 }
 
 #[test]

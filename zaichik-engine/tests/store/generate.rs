@@ -14,7 +14,9 @@ use zaichik_proto::{
 
 /// A row of any kind.
 pub(crate) fn row() -> impl Strategy<Value = Row> {
-    let meta = (any::<u128>(), time()).prop_map(|(instance, now)| Row::Meta(MetaRow { instance, now }));
+    let meta = (any::<u128>(), time(), any::<u64>());
+    let meta =
+        meta.prop_map(|(instance, now, stopped_micros)| Row::Meta(MetaRow { instance, now, stopped_micros }));
     prop_oneof![
         meta,
         topic().prop_map(Row::Topic),
@@ -49,7 +51,7 @@ fn principal() -> impl Strategy<Value = Box<str>> {
 
 fn topic() -> impl Strategy<Value = TopicRow> {
     let settings = (any::<[u64; 6]>(), any::<bool>(), any::<bool>());
-    let offsets = (offset(), 0..1_000u64, any::<u64>(), any::<u64>());
+    let offsets = (offset(), 0..1_000u64, any::<[u64; 4]>());
     let eras = proptest::collection::btree_map(any::<u64>(), any::<u64>(), 0..4);
     (any::<u32>(), name(), settings, any::<bool>(), offsets, time(), eras).prop_map(
         |(topic, name, (numbers, latest, reject), explicit, offsets, changed_at, eras)| TopicRow {
@@ -59,8 +61,10 @@ fn topic() -> impl Strategy<Value = TopicRow> {
             explicit,
             rows_from: offsets.0,
             first: offsets.0 + offsets.1,
-            hidden_below: offsets.2,
-            limit_end: offsets.3,
+            hidden_below: offsets.2[0],
+            limit_end: offsets.2[1],
+            dropped_records: offsets.2[2],
+            dropped_bytes: offsets.2[3],
             changed_at,
             eras: eras.into_iter().map(|(from, window_micros)| Era { from, window_micros }).collect(),
         },

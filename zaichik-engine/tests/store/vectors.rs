@@ -27,8 +27,8 @@ fn hex(bytes: &[u8]) -> String {
 
 #[test]
 fn the_broker() {
-    let row = MetaRow { instance: 0x1234, now: AT(1_000_000) };
-    check(Row::Meta(row), "00", "01 34120000000000000000000000000000 40420f0000000000");
+    let row = MetaRow { instance: 0x1234, now: AT(1_000_000), stopped_micros: 5 };
+    check(Row::Meta(row), "00", "01 34120000000000000000000000000000 40420f0000000000 0500000000000000");
 }
 
 #[test]
@@ -42,12 +42,15 @@ fn a_topic() {
         first: 4,
         hidden_below: 5,
         limit_end: 6,
+        dropped_records: 10,
+        dropped_bytes: 11,
         changed_at: AT(7),
         eras: vec![Era { from: 8, window_micros: 9 }],
     };
     let settings = "0000000000000000 0000000000000000 00 8096980000000000 0000000400000000 00 40420f0000000000 \
                     0060d71d14000000";
-    let offsets = "0300000000000000 0400000000000000 0500000000000000 0600000000000000";
+    let offsets = "0300000000000000 0400000000000000 0500000000000000 0600000000000000 \
+                   0a00000000000000 0b00000000000000";
     let value = format!(
         "01 05 6265616e73 {settings} 01 {offsets} 0700000000000000 01000000 0800000000000000 0900000000000000"
     );

@@ -83,6 +83,15 @@ pub(crate) fn server_frames() -> BTreeMap<&'static str, ServerFrame<'static>> {
                 duplicates: List::EMPTY,
             }),
         ),
+        (
+            "refused_storage_full",
+            ServerFrame::Refused(Refused {
+                request: 7,
+                count: 1,
+                refusal: Refusal::with_value(RefusalCode::StorageFull, 1_000_000),
+                repeated: Some(false),
+            }),
+        ),
         ("refused_repeated", ServerFrame::Refused(Refused { request: 6, count: 1, refusal, repeated })),
     ])
 }

@@ -1,5 +1,6 @@
 //! The broker behind its lock, and the wakers of its sessions.
 
+mod aftermath;
 mod storing;
 
 use std::sync::Arc;
@@ -8,9 +9,10 @@ use std::task::Waker;
 use std::time::Duration;
 
 use thiserror::Error;
-use zaichik_engine::{Broker, Declared, Effects, Note, Session, SessionId, Timestamp, Turn};
+use zaichik_engine::{Broker, Declared, Effects, Session, SessionId, Timestamp, Turn};
 use zaichik_proto::{Counter, Refusal, TopicOptions};
 
+use self::aftermath::Aftermath;
 use super::rejections::Rejections;
 use super::store::StoreError;
 use super::tasks::Tasks;
@@ -18,9 +20,6 @@ use super::turnstile::Turnstile;
 use crate::planted::{Defect, is_planted};
 use crate::sync::{Mutex, MutexGuard};
 use crate::timeline::{Moment, Timeline, WATCH_EVERY};
-
-/// Sessions woken after one turn; the housekeeping task wakes the others, and yields in between.
-const WAKES_PER_TURN: usize = 64;
 
 /// One broker, shared by its connections.
 #[derive(Debug)]
@@ -239,7 +238,7 @@ impl Shared {
         let moment = self.clock.read();
         state.catch_up(&moment);
         let value = step(&mut state, moment.now);
-        state.collect(&mut aftermath);
+        aftermath.collect(&mut state);
         drop(state);
         aftermath.run();
         Ok(value)
@@ -349,32 +348,6 @@ impl State {
         let (owner, waker) = self.sessions.get_mut(id.slot())?.as_mut()?;
         if *owner == id { waker.take() } else { None }
     }
-
-    /// Collects the work to be done after unlocking.
-    fn collect(&mut self, aftermath: &mut Aftermath) {
-        while !aftermath.is_full() || is_planted(Defect::WakesDropped) {
-            let Some(id) = self.effects.pop_wake() else {
-                break;
-            };
-            if let Some(waker) = self.take_waker(id) {
-                aftermath.push(waker);
-            }
-        }
-        while let Some(note) = self.effects.pop_note() {
-            aftermath.notes.push(note);
-        }
-        if self.effects.take_store() {
-            aftermath.store.clone_from(&self.storekeeper);
-        }
-        if self.effects.take_fetch() {
-            aftermath.reader.clone_from(&self.store_reader);
-        }
-        let rest = aftermath.is_full();
-        if self.effects.take_rearm() || self.wake_housekeeper || rest {
-            self.wake_housekeeper = false;
-            aftermath.housekeeper = self.housekeeper.take();
-        }
-    }
 }
 
 impl Drop for State {
@@ -392,60 +365,5 @@ impl Drop for PanicAlarm<'_> {
         if std::thread::panicking() {
             self.0.wake_all();
         }
-    }
-}
-
-/// The effects of a step, handled after unlocking.
-struct Aftermath {
-    wakers: [Option<Waker>; WAKES_PER_TURN],
-    woken: usize,
-    housekeeper: Option<Waker>,
-    store: Option<Waker>,
-    reader: Option<Waker>,
-    notes: Vec<Note>,
-}
-
-impl Aftermath {
-    const fn new() -> Self {
-        Self {
-            wakers: [const { None }; WAKES_PER_TURN],
-            woken: 0,
-            housekeeper: None,
-            store: None,
-            reader: None,
-            notes: Vec::new(),
-        }
-    }
-
-    const fn is_full(&self) -> bool {
-        self.woken >= WAKES_PER_TURN
-    }
-
-    fn push(&mut self, waker: Waker) {
-        if let Some(place) = self.wakers.get_mut(self.woken) {
-            *place = Some(waker);
-            self.woken = self.woken.saturating_add(1);
-        }
-    }
-
-    fn run(self) {
-        // The store first: its work takes longest.
-        self.store.into_iter().chain(self.reader).for_each(Waker::wake);
-        self.wakers.into_iter().take(self.woken).flatten().for_each(Waker::wake);
-        if let Some(housekeeper) = self.housekeeper {
-            housekeeper.wake();
-        }
-        for note in &self.notes {
-            log(note);
-        }
-    }
-}
-
-fn log(note: &Note) {
-    let Note { session, topic, event, .. } = note;
-    if let Some(topic) = topic {
-        tracing::debug!(connection = %session, topic = &**topic, "{event}");
-    } else {
-        tracing::debug!(connection = %session, "{event}");
     }
 }

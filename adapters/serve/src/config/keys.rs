@@ -21,6 +21,9 @@ const MAX_BUFFER: u64 = 1 << 30;
 /// Maximum for the memory of one connection, in bytes: the largest messages need some of their size.
 const MAX_CONNECTION_BYTES: u64 = 8 << 30;
 
+/// Maximum for the size of a file in the storage directory, in bytes.
+const MAX_SEGMENT: u64 = 1 << 30;
+
 /// Maximum records of a publish in the protocol.
 const MAX_RECORDS: u32 = zaichik_driver::Limits::MAX_RECORDS;
 
@@ -79,6 +82,12 @@ pub(crate) const KEYS: &[Key] = &[
         help: "When what is stored is synced to the disk: always, or \"interval 1s\": a second later, or at once for \
                durable publishes",
         field: |to| Field::Sync(&mut to.storage_sync),
+    },
+    Key {
+        path: "storage.segment_size",
+        help: "Size of a file in that directory; its space is freed as a whole. A full disk has a reserve of as much, up to \
+               64MiB",
+        field: |to| Field::Size(&mut to.storage_segment_size, MAX_SEGMENT),
     },
     Key {
         path: "limits.max_message_size",

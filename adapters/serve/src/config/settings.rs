@@ -14,6 +14,9 @@ const DEFAULT_PORT: u16 = 8889;
 /// Default for the maximum time of a drain.
 const DEFAULT_DRAIN: Duration = Duration::from_secs(10);
 
+/// Default for the size of a file with messages, in bytes.
+const DEFAULT_SEGMENT: u64 = 64 << 20;
+
 /// Minimum memory budget, in bytes: room for some of the largest messages, their windows and a few hundred connections.
 pub(crate) const MIN_MEMORY: u64 = 8 << 20;
 
@@ -25,6 +28,7 @@ pub(crate) struct Settings {
     pub(crate) token_file: Option<PathBuf>,
     pub(crate) storage_dir: Option<PathBuf>,
     pub(crate) storage_sync: StorageSync,
+    pub(crate) storage_segment_size: u64,
     pub(crate) log_format: LogFormat,
     pub(crate) drain: Duration,
     pub(crate) busy_poll: Duration,
@@ -126,6 +130,7 @@ impl Default for Settings {
             token_file: None,
             storage_dir: None,
             storage_sync: StorageSync::Always,
+            storage_segment_size: DEFAULT_SEGMENT,
             log_format: LogFormat::Pretty,
             drain: DEFAULT_DRAIN,
             busy_poll: Duration::ZERO,

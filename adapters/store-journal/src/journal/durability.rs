@@ -72,8 +72,8 @@ impl<D: Disk> Journal<D> {
                 let text = encode(self.disk.boot());
                 let file = File::Unsynced;
                 self.durability.is_marked = true;
-                self.run("create", file, Effect::Create(file))?;
-                self.run("write", file, Effect::Write { file, at: 0, bytes: text.as_bytes() })?;
+                self.run_from_reserve("create", file, Effect::Create(file))?;
+                self.run_from_reserve("write", file, Effect::Write { file, at: 0, bytes: text.as_bytes() })?;
                 self.run("sync", file, Effect::Sync(file))?;
                 self.run("sync", "the storage directory", Effect::SyncDirectory)
             }

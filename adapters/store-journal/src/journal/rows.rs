@@ -65,7 +65,8 @@ mod tests {
     fn rows_of_a_broker_are_read_back_in_the_order_of_their_keys() {
         let options = Options { reserve_bytes: 0, ..Options::new(7) };
         let mut journal = Journal::on(SimulatedDisk::new(1), options).unwrap();
-        let meta = |now| Row::Meta(MetaRow { instance: 7, now: Timestamp::from_micros(now) });
+        let meta =
+            |now| Row::Meta(MetaRow { instance: 7, now: Timestamp::from_micros(now), stopped_micros: 0 });
         let puts = [records(5), records(0), meta(1), records(10), meta(2)];
         let ops = puts.into_iter().map(|row| Op::Put { row }).collect();
         journal.commit_rows(&Commit { ticket: Ticket::FIRST, ops }).unwrap();

@@ -77,7 +77,7 @@ fn recorded(seed: u64, ops: usize) -> Result<(Vec<Copied>, Vec<Rows>), String> {
 }
 
 /// Whether these rows may be read back: those of the last commit that was answered, or of the one under way.
-fn is_allowed(states: &[Rows], durable: usize, rows: &Rows) -> bool {
+pub(super) fn is_allowed(states: &[Rows], durable: usize, rows: &Rows) -> bool {
     states.iter().skip(durable).take(2).any(|state| state == rows)
 }
 
@@ -98,7 +98,12 @@ pub(super) fn check_crashes(seed: u64, ops: usize) -> Result<(), String> {
     Ok(())
 }
 
-fn check_crash(crashed: &SimulatedDisk, draw: u64, states: &[Rows], durable: usize) -> Result<(), String> {
+pub(super) fn check_crash(
+    crashed: &SimulatedDisk,
+    draw: u64,
+    states: &[Rows],
+    durable: usize,
+) -> Result<(), String> {
     let open = |disk: &SimulatedDisk| reopen(Recorded::new(disk.clone())).map_err(|error| error.to_string());
     let (journal, rows) = open(&crashed.copy(draw))?;
     if !is_allowed(states, durable, &rows) {

@@ -8,7 +8,6 @@ use crate::disk::File;
 use crate::error::{OpenError, StoreError};
 use crate::journal::Journal;
 use crate::op::Op;
-use crate::options::Options;
 use crate::simulated::{Fault, SimulatedDisk};
 
 /// What a run with one fault left: the disk, and how many commits were answered.
@@ -110,29 +109,6 @@ fn a_commit_for_which_there_is_no_space_changes_nothing_and_can_be_repeated() {
         }
         assert!(fulls > 10, "{fulls}");
     }
-}
-
-#[test]
-fn the_reserve_serves_commits_that_bring_little_until_there_is_space_again() {
-    let disk = SimulatedDisk::new(1);
-    let reserve_bytes = 64 << 10;
-    let mut journal = Journal::on(disk.clone(), Options { reserve_bytes, ..options() }).unwrap();
-    assert_eq!(disk.content(File::Reserve).unwrap().len(), 64 << 10);
-    disk.set_capacity(Some(disk.used() + 1000));
-    let big = vec![1; 9 << 10];
-    assert!(matches!(journal.commit(&[Op::Put { key: b"\x04big", value: &[&big] }]), Err(StoreError::Full)));
-    assert!(!journal.info().is_full, "a large commit does not get the reserve");
-    for round in 0..10 {
-        journal.commit(&[Op::Put { key: b"\x04small", value: &[&[round; 300]] }]).unwrap();
-        journal.tend(Duration::from_secs(u64::from(round))).unwrap();
-    }
-    assert!(journal.info().is_full);
-    assert_eq!(disk.content(File::Reserve), None);
-    disk.set_capacity(Some(disk.used() + (80 << 10)));
-    journal.tend(Duration::from_secs(20)).unwrap();
-    assert!(!journal.info().is_full);
-    journal.commit(&[Op::Put { key: b"\x04big", value: &[&big] }]).unwrap();
-    assert_eq!(read(&mut journal).unwrap().len(), 2);
 }
 
 #[test]

@@ -4,6 +4,7 @@ mod crash;
 mod damage;
 mod faults;
 mod fetching;
+mod full;
 #[cfg(feature = "planted")]
 mod planted;
 mod rescue;

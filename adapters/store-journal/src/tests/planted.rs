@@ -4,6 +4,7 @@ use super::crash::check_crashes;
 use super::damage::{check_damage, check_flips};
 use super::faults::check_faults;
 use super::fetching::check_fetches;
+use super::full::check_full;
 use super::unsynced::{check_failures, check_power};
 use crate::planted::{Defect, plant};
 
@@ -12,6 +13,7 @@ fn check(seed: u64) -> Result<(), String> {
     check_flips(seed, 30)?;
     check_faults(seed, 60)?;
     check_fetches(seed)?;
+    check_full(seed, 60)?;
     check_crashes(seed, 200)?;
     check_failures(seed, 30)?;
     check_power(seed, 120)

@@ -80,3 +80,19 @@ fn rows_that_are_replaced_at_random_do_not_keep_what_is_superfluous() {
     }
     assert_eq!(read(&mut journal).unwrap().len(), 300);
 }
+
+#[test]
+fn a_few_rows_that_stay_among_many_that_go_cost_little() {
+    let mut journal = open(4);
+    for start in 0..4000_u64 {
+        let mut rows = vec![(start_key(2, 0, start), vec![1; 2000])];
+        if start % 20 == 0 {
+            rows.push((start_key(2, 1, start), vec![2; 10]));
+        }
+        let trim = start.checked_sub(400).map(|to| (0, to));
+        put(&mut journal, &rows, trim);
+        check(&mut journal, 12, &format!("record {start}"));
+    }
+    let info = journal.info();
+    assert!(info.moved_bytes < info.written_bytes / 50, "{info:?}");
+}

@@ -13,6 +13,7 @@ impl Subscription {
     /// Follows an observed record or Gap; returns the number of silent offsets before it.
     pub(crate) fn follow(&mut self, seen: &Event, topic: &Topic, now: u64) -> Result<u64, Broken> {
         match self.pause {
+            Some(pause) if pause.until > now && !pause.is_certain => self.pause = None,
             Some(pause) if pause.until > now => {
                 return Broken::because("A4", format!("{seen:?} at {now}, paused until {}", pause.until));
             }
@@ -76,10 +77,16 @@ impl Subscription {
 
     /// Checks that nothing more is due; returns the number of silent offsets at the end.
     pub(crate) fn check_drained(&mut self, topic: &Topic, now: u64) -> Result<u64, Broken> {
-        let mut skipped = 0;
+        let (begun, mut skipped) = (self.clone(), 0);
         loop {
             let before = self.clone();
             match self.next_event(topic, now, &mut skipped) {
+                // What stopped it may have died silently since, and then it was not looked at again.
+                None if begun.may_be_stopped && skipped > 0 => {
+                    let skipped_below = begun.skipped_below.max(self.next);
+                    *self = Self { skipped_below, ..begun };
+                    return Ok(0);
+                }
                 None => return Ok(skipped),
                 Some(Event::Gap { from, to, .. }) if (from..to).all(|at| before.may_skip(at, topic, now)) => {
                     skipped += to - from;

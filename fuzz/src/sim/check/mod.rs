@@ -92,6 +92,12 @@ impl Checker {
         self.model.is_storing = true;
     }
 
+    /// The store has no space, or has some again.
+    pub(crate) fn store_full(&mut self, now: u64, is_full: bool) {
+        self.model.tick(now);
+        self.model.is_full = is_full;
+    }
+
     /// What a broker is that is restored from a commit that is made now.
     pub(crate) fn committed(&self) -> Committed {
         Committed { model: self.model.clone(), known: self.known.clone(), replayed: self.replayed.clone() }

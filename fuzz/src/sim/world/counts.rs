@@ -27,6 +27,8 @@ pub struct Counts {
     pub recoveries: u64,
     /// Chunks of records that a broker read back.
     pub fetches: u64,
+    /// Times that a store had no space but its reserve.
+    pub fulls: u64,
 }
 
 impl Counts {
@@ -44,5 +46,6 @@ impl Counts {
         self.commits += other.commits;
         self.recoveries += other.recoveries;
         self.fetches += other.fetches;
+        self.fulls += other.fulls;
     }
 }

@@ -36,7 +36,7 @@ impl World {
         }
         let Some(session) = self.connections.session(connection) else { return Ok(true) };
         let (control, _) = new_frames(before, session.outbound());
-        let Deadlines { accepted, silence, sent, read } = &mut open.deadlines;
+        let Deadlines { accepted, silence, sent, read, .. } = &mut open.deadlines;
         if has_ping(&control) {
             silence.pinged = Some(now);
         }

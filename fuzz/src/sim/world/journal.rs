@@ -9,6 +9,9 @@ use crate::sim::random::Rng;
 /// So short that segments are filled and cleaned all the time.
 const SEGMENT: u64 = 16 << 10;
 
+/// So short that it is used up sometimes.
+const RESERVE: u64 = 8 << 10;
+
 /// A commit takes fewer effects on the disk, unless segments are cleaned.
 const EFFECTS: u64 = 12;
 
@@ -37,7 +40,14 @@ impl SimulatedJournal {
         journal.commit_rows(commit)
     }
 
-    /// The next commit finds no space.
+    /// Does what need not be done with a commit; returns whether there is no space but the reserve.
+    pub(super) fn tend(&mut self, now: u64) -> Result<bool, StoreError> {
+        let Some(journal) = &mut self.journal else { return Ok(false) };
+        journal.tend(core::time::Duration::from_micros(now))?;
+        Ok(journal.info().is_full)
+    }
+
+    /// The next commit finds no space but the reserve.
     pub(super) fn fill(&self) {
         self.disk.set_capacity(Some(self.disk.used()));
     }
@@ -94,7 +104,7 @@ impl SimulatedJournal {
 }
 
 fn open(disk: &SimulatedDisk) -> Result<Journal<SimulatedDisk>, String> {
-    let options = Options { segment_bytes: SEGMENT, reserve_bytes: 0, ..Options::new(7) };
+    let options = Options { segment_bytes: SEGMENT, reserve_bytes: RESERVE, ..Options::new(7) };
     Journal::on(disk.clone(), options).map_err(|error| error.to_string())
 }
 

@@ -36,6 +36,11 @@ impl Pauses {
 
     /// How long the broker has run.
     pub(super) const fn running(&self) -> u64 {
-        self.latest.saturating_sub(self.reported)
+        self.running_at(self.latest)
+    }
+
+    /// How long it had run at a time.
+    pub(super) const fn running_at(&self, broker_now: u64) -> u64 {
+        broker_now.saturating_sub(self.reported)
     }
 }

@@ -100,6 +100,7 @@ impl World {
         let running = self.pauses.running();
         let Some(mut session) = self.connections.session(connection) else { return Ok(()) };
         open.deadlines.observe(running, session);
+        open.deadlines.tick(self.pauses.running_at(broker_now));
         if open.reset_at.is_some_and(|time| time <= now) {
             session.close(at(broker_now), CloseReason::PeerGone);
             gone = true;
@@ -108,7 +109,7 @@ impl World {
             let limit = session.read_limit().min(READ_AT_ONCE - read);
             if let Some(mut bytes) = open.to_broker.read(now, limit) {
                 self.checker.received(link, &bytes);
-                open.deadlines.heard(running);
+                open.deadlines.heard();
                 let before = session.inbound().len() + bytes.len();
                 read += self.connections.read(connection, &mut bytes, limit);
                 session = self.connections.session(connection).expect("it is open");
@@ -199,6 +200,7 @@ impl World {
         }
         let (waiting, was_over) = (session.inbound().len(), session.close_reason().is_some());
         let before = session.outbound().unsent_lengths();
+        open.deadlines.tick(self.pauses.running());
         let turn = self.connections.exchange(connection);
         let steps = self.connections.broker.steps() - steps;
         let stats = *self.connections.broker.stats();

@@ -38,6 +38,8 @@ impl Silence {
 #[derive(Debug)]
 pub(super) struct Deadlines {
     pub(super) accepted: u64,
+    /// The session's clock, which is behind the broker's if clocks move backwards; an exchange sets it.
+    clock: u64,
     pub(super) silence: Silence,
     /// When no output waited.
     pub(super) sent: u64,
@@ -47,7 +49,18 @@ pub(super) struct Deadlines {
 
 impl Deadlines {
     pub(super) fn new(now: u64) -> Self {
-        Self { accepted: now, silence: Silence { heard: now, pinged: None }, sent: now, read: now }
+        Self {
+            accepted: now,
+            clock: now,
+            silence: Silence { heard: now, pinged: None },
+            sent: now,
+            read: now,
+        }
+    }
+
+    /// The session is passed a time.
+    pub(super) fn tick(&mut self, now: u64) {
+        self.clock = self.clock.max(now);
     }
 
     pub(super) fn observe(&mut self, now: u64, session: &mut Session) {
@@ -59,7 +72,7 @@ impl Deadlines {
         }
     }
 
-    pub(super) const fn heard(&mut self, now: u64) {
-        self.silence.heard(now);
+    pub(super) const fn heard(&mut self) {
+        self.silence.heard(self.clock);
     }
 }

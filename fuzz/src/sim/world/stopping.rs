@@ -59,11 +59,15 @@ impl World {
         self.want_pause();
     }
 
-    /// Connections break that carry requests: the broker may no longer remember their producers when it reads them, and
-    /// then it can't recognise what was sent before (rule P4, the last clause).
+    /// Connections break that carry requests, or of which the broker has not applied some: it may no longer remember their
+    /// producers when it does, and then it can't recognise what was sent before (rule P4, the last clause).
     fn break_busy_links(&mut self) {
-        for open in self.links.values_mut().filter(|open| open.to_broker.next_arrival().is_some()) {
-            open.reset_at.get_or_insert(self.now);
+        for open in self.links.values_mut() {
+            let session = open.session.and_then(|session| self.connections.session(session));
+            let waits = session.is_some_and(|session| !session.inbound().is_empty());
+            if waits || open.to_broker.next_arrival().is_some() {
+                open.reset_at.get_or_insert(self.now);
+            }
         }
     }
 

@@ -26,6 +26,10 @@ pub(super) struct Storing {
     /// Set when the store has failed: events before the broker ends.
     pub(super) ends_after: Option<u64>,
     pub(super) commits: u64,
+    /// When there is space again, if there is none.
+    pub(super) full_until: Option<u64>,
+    /// What the broker was told of that.
+    pub(super) is_full: bool,
 }
 
 /// A commit under way.
@@ -50,6 +54,8 @@ impl Storing {
             fetches: VecDeque::new(),
             ends_after: None,
             commits: 0,
+            full_until: None,
+            is_full: false,
         }
     }
 }

@@ -64,6 +64,17 @@ impl World {
     }
 
     fn commit(&mut self) -> Verdict {
+        self.finish_commit()?;
+        let is_idle = |storing: &Storing| storing.in_flight.is_none() && storing.ends_after.is_none();
+        if self.storing.as_deref().is_some_and(is_idle) {
+            self.tend_store()?;
+            self.take_commit()?;
+        }
+        self.collect(false)
+    }
+
+    /// The commit under way is made if it is time, unless there is no space.
+    fn finish_commit(&mut self) -> Verdict {
         let broker_now = self.tick();
         let now = self.now;
         let Some(storing) = self.storing.as_deref_mut().filter(|storing| storing.ends_after.is_none()) else {
@@ -84,10 +95,9 @@ impl World {
             match journal.commit(&in_flight.commit) {
                 Ok(()) => {}
                 Err(StoreError::Full) => {
-                    journal.free();
                     in_flight.done_at = now + RETRY;
                     self.want(Actor::Store, now + RETRY);
-                    return self.collect(false);
+                    return self.find_space(true);
                 }
                 Err(_) => {
                     in_flight.is_tried = true;
@@ -103,6 +113,17 @@ impl World {
             storing.state = state;
             let _ = connections.broker.committed(at(broker_now), commit.ticket, &mut connections.effects);
         }
+        Ok(())
+    }
+
+    /// The store takes the next commit, if one is due.
+    fn take_commit(&mut self) -> Verdict {
+        let broker_now = self.tick();
+        let now = self.now;
+        let Some(storing) = self.storing.as_deref_mut().filter(|storing| storing.ends_after.is_none()) else {
+            return Ok(());
+        };
+        let connections = &mut self.connections;
         let due = connections.broker.poll_commit(at(broker_now), &mut connections.effects);
         if let Some(commit) = due {
             trace::event(now, Event::Commit { ticket: commit.ticket.number(), ops: commit.ops.len() });
@@ -118,13 +139,11 @@ impl World {
             let latency = plan.map_or(0, |plan| {
                 let is_slow = storing.rng.once_in(plan.slow);
                 let latency = storing.rng.below(plan.latency + 1);
-                match &storing.journal {
-                    Some(journal) if is_slow => {
-                        journal.fill();
-                        latency
-                    }
-                    _ => latency + if is_slow { slow } else { 0 },
+                if is_slow && (storing.journal.is_some() || slow.is_multiple_of(2)) {
+                    storing.fill(now + latency + slow);
+                    return latency;
                 }
+                latency + if is_slow { slow } else { 0 }
             });
             let done_at = now + latency;
             let state = Box::new(self.checker.committed());
@@ -133,7 +152,7 @@ impl World {
         } else if let Some(due) = connections.broker.next_commit() {
             self.want(Actor::Store, self.world_time(due.as_micros()).max(now + 1));
         }
-        self.collect(false)
+        Ok(())
     }
 
     /// The store finishes everything that somebody waits for, at once.
@@ -195,11 +214,12 @@ impl World {
         if let Some(journal) = &storing.journal {
             journal.heal();
         }
+        storing.full_until = None;
         // No commit takes long any more.
         self.flush_store()
     }
 
-    fn fail_store(&mut self) -> Verdict {
+    pub(super) fn fail_store(&mut self) -> Verdict {
         let broker_now = self.tick();
         trace::event(self.now, Event::StoreFailed);
         let connections = &mut self.connections;
@@ -215,6 +235,7 @@ impl World {
         storing.made.clone_from(&storing.durable);
         storing.fetches.clear();
         storing.ends_after = None;
+        (storing.full_until, storing.is_full) = (None, false);
         let committed = storing.state.clone();
         self.counts.recoveries += 1;
         trace::event(self.now, Event::Recovered);

@@ -14,6 +14,7 @@ use crate::error::Violation;
 use crate::event::Event;
 use crate::info::{SubscriptionInfo, TopicInfo};
 use crate::requests::{Described, Original, PageFrom, RequestKind};
+use crate::subscription::{Subscription, SubscriptionState};
 
 impl Outcomes<'_> {
     /// A topic was created, or existed.
@@ -121,6 +122,7 @@ impl Outcomes<'_> {
             }
             RequestKind::RemoveDurable => Answer::Removed,
             RequestKind::Nack(id, offset) => self.rewound(wire, Some(id), Some(offset), value)?,
+            RequestKind::Seek(id, _) if self.awaits_subscribed(id) => return self.hold_seek(wire, id, value),
             RequestKind::Seek(id, _) => self.rewound(wire, Some(id), None, value)?,
             RequestKind::SeekDurable => self.rewound(wire, None, None, value)?,
             RequestKind::CreateTopic
@@ -153,7 +155,24 @@ impl Outcomes<'_> {
         self.subscriptions.change(id, |subscription| subscription.subscribed(epoch, rewind, start));
         let answer = SubscriptionStart { subscription: id, created, start, end };
         self.requests.answer(request, Ok(Answer::Subscribed(answer)));
+        for (wire, value) in
+            self.subscriptions.change(id, Subscription::take_answered_seeks).unwrap_or_default()
+        {
+            self.done(wire, value)?;
+        }
         Ok(())
+    }
+
+    /// Whether the Subscribed of a subscription is to arrive.
+    fn awaits_subscribed(&self, id: SubscriptionId) -> bool {
+        let state = self.subscriptions.get(id).map(Subscription::state);
+        matches!(state, Some(SubscriptionState::Subscribing(_) | SubscriptionState::Resubscribing(_)))
+    }
+
+    /// The answer to a Seek has overtaken the Subscribed, which says where the Seek began: it counts after that.
+    fn hold_seek(&mut self, wire: u32, id: SubscriptionId, value: u64) -> Result<(), Violation> {
+        let is_new = self.subscriptions.change(id, |subscription| subscription.seek_answered(wire, value));
+        if is_new == Some(true) { Ok(()) } else { Err(Violation::Answer { request: wire }) }
     }
 
     /// The broker ended a subscription, at the application's request or for its own reasons.

@@ -1,5 +1,7 @@
 //! The effect of nacks and seeks on a subscription (rules A4, D6).
 
+use std::collections::BTreeMap;
+
 use zaichik_proto::Start;
 
 use super::position::Position;
@@ -33,6 +35,16 @@ impl Subscription {
     pub(crate) fn seek_locally(&mut self, to: Start) {
         self.buffer.drop_stale(true);
         self.move_to(to);
+    }
+
+    /// A Seek was answered before the Subscribed arrived; returns whether that is its first answer.
+    pub(crate) fn seek_answered(&mut self, wire: u32, number: u64) -> bool {
+        self.answered_seeks.insert(wire, number).is_none()
+    }
+
+    /// The answers that arrived before the Subscribed, which has arrived.
+    pub(crate) fn take_answered_seeks(&mut self) -> BTreeMap<u32, u64> {
+        core::mem::take(&mut self.answered_seeks)
     }
 
     /// A Nack from `offset` on, or a Seek, was answered: the rewind number is `number` now.

@@ -13,7 +13,14 @@ impl TopicRow {
         put_text(&self.name, out);
         put_settings(&self.settings, out);
         out.put_u8(u8::from(self.explicit));
-        for offset in [self.rows_from, self.first, self.hidden_below, self.limit_end] {
+        for offset in [
+            self.rows_from,
+            self.first,
+            self.hidden_below,
+            self.limit_end,
+            self.dropped_records,
+            self.dropped_bytes,
+        ] {
             out.put_u64_le(offset);
         }
         out.put_u64_le(self.changed_at.as_micros());
@@ -33,6 +40,8 @@ pub(super) fn read(topic: u32, fields: &mut Fields<'_>) -> Result<TopicRow, RowE
     let (rows_from, first) = (fields.u64("its rows")?, fields.u64("its first offset")?);
     fields.check(rows_from <= first && first < u64::MAX, "its first offset")?;
     let (hidden_below, limit_end) = (fields.u64("its floor")?, fields.u64("what its limits removed")?);
+    let (dropped_records, dropped_bytes) =
+        (fields.u64("what its limits still remove")?, fields.u64("what its limits still remove")?);
     let changed_at = fields.time("the change of its windows")?;
     let era = |fields: &mut Fields<'_>| {
         Ok(Era { from: fields.u64("its eras")?, window_micros: fields.u64("its eras")? })
@@ -49,6 +58,8 @@ pub(super) fn read(topic: u32, fields: &mut Fields<'_>) -> Result<TopicRow, RowE
         first,
         hidden_below,
         limit_end,
+        dropped_records,
+        dropped_bytes,
         changed_at,
         eras,
     })

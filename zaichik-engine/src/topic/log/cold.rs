@@ -9,6 +9,8 @@ use zaichik_proto::RecordHead;
 
 use super::Log;
 use super::chunk::{Chunk, Cold, count_records};
+use crate::planted::{Defect, is_planted};
+use crate::topic::amount::Amount;
 use crate::topic::retired::Retired;
 
 /// For how long a chunk stays in memory that was read back and not read to its end, in microseconds: who asked for it needs
@@ -30,8 +32,16 @@ pub(crate) enum Eviction {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Mismatch;
 
+/// What limits have removed of a log: every record below an offset, and every one in front of which the topic had accepted
+/// fewer bytes. Only a log whose first record is in a cold chunk may still have some of them.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Dropped {
+    offset: u64,
+    base: u64,
+}
+
 impl Log {
-    /// Makes the chunk that starts at this offset cold, with all that share its allocation.
+    /// Makes the chunk that starts at this offset cold, as one with all that share its allocation.
     pub(crate) fn evict(&mut self, start: u64, now: u64, retired: &mut Retired) -> Eviction {
         self.evict_durable(start, self.durable_to(), now, retired)
     }
@@ -65,26 +75,33 @@ impl Log {
         let is_whole = |chunk: &Chunk| chunk.span.start >= from && chunk.end <= durable_to;
         let may_be_cold = |chunk: &Chunk| {
             let is_plain = !chunk.span.has_own && chunk.losses.is_none();
-            is_plain && is_whole(chunk) && (chunk.cold.is_some() || !chunk.data.is_empty())
+            is_plain && is_whole(chunk) && !chunk.data.is_empty()
         };
         if allocation == self.allocation || self.compaction.is_some() || !pieces().all(may_be_cold) {
             return Eviction::Never;
         }
-        let count = pieces().count();
+        let (count, len) = pieces().fold((0, 0), |(count, len): (usize, usize), chunk| {
+            (count.saturating_add(1), len.saturating_add(chunk.data.len()))
+        });
+        let (mut end, mut last_timestamp, mut first_timestamp) = (start, 0, None);
         for chunk in self.chunks.range_mut(index..).take(count) {
-            if chunk.cold.is_some() {
-                continue;
-            }
             let head = RecordHead::peek(&chunk.data);
-            let first_timestamp = head.map_or(chunk.span.last_timestamp, |head| head.timestamp);
-            chunk.cold = Some(Cold { len: chunk.data.len(), first_timestamp });
-            self.cold_bytes = self.cold_bytes.saturating_add(chunk.data.len() as u64);
+            let first = || head.map_or(chunk.span.last_timestamp, |head| head.timestamp);
+            let _ = first_timestamp.get_or_insert_with(first);
+            (end, last_timestamp) = (chunk.end, chunk.span.last_timestamp);
             let (data, charge) = (core::mem::take(&mut chunk.data), core::mem::take(&mut chunk.charge));
             self.chunk_charges = self.chunk_charges.saturating_sub(charge);
             if charge > 0 {
                 retired.push(data, charge);
             }
         }
+        self.chunks.drain(index.saturating_add(1)..index.saturating_add(count));
+        if let Some(chunk) = self.chunks.get_mut(index) {
+            (chunk.end, chunk.span.last_timestamp) = (end, last_timestamp);
+            let first_timestamp = first_timestamp.unwrap_or(last_timestamp);
+            chunk.cold = Some(Cold { len, first_timestamp });
+        }
+        self.cold_bytes = self.cold_bytes.saturating_add(len as u64);
         self.steps.add(count as u64);
         Eviction::Done
     }
@@ -113,6 +130,58 @@ impl Log {
         Ok(())
     }
 
+    /// The oldest records are to be removed until the rest is within the limits. If they are in a cold chunk, keeps how much
+    /// that is: other records may die before the chunk is read back, and then less would have to go.
+    pub(in crate::topic) fn owe_first(&mut self, limits: Amount) {
+        let over = self.amount_alive().without(limits);
+        if self.cold_at(self.first.offset).is_some() && over != Amount::default() {
+            self.owe(over);
+        }
+    }
+
+    /// What limits have removed from the first record on, if that is in a cold chunk: it is still there.
+    pub(in crate::topic) fn owed(&self) -> Amount {
+        if self.cold_at(self.first.offset).is_none() || is_planted(Defect::LimitPostponed) {
+            return Amount::default();
+        }
+        let records = self.dropped.offset.saturating_sub(self.first.offset);
+        Amount { records, bytes: self.dropped.base.saturating_sub(self.first_bytes) }
+    }
+
+    /// A log that is being restored still has records at the front that limits have removed; `false` if it has fewer.
+    pub(in crate::topic) fn restore_owed(&mut self, owed: Amount) -> bool {
+        self.owe(owed);
+        owed.fits(self.amount())
+    }
+
+    /// Removes what limits have removed, if the first record is not in a cold chunk any more.
+    pub(in crate::topic) fn drop_owed(&mut self) {
+        let Dropped { offset: to, base } = self.dropped;
+        let is_owed = to > self.first.offset || base > self.first_bytes;
+        if self.is_empty() || !is_owed || is_planted(Defect::LimitPostponed) {
+            return;
+        }
+        let mut offset = self.first.offset;
+        while let Some(part) = self.part(self.index_of(offset)).filter(|part| part.cold.is_none()) {
+            let records = part.records(self.locate(self.first.moved_to(offset)));
+            let removed = records.take_while(|one| {
+                self.steps.add(1);
+                one.offset < to || one.base < base
+            });
+            offset = removed.last().map_or(offset, |one| one.offset.saturating_add(1));
+            if offset < part.end || offset >= self.end {
+                break;
+            }
+        }
+        self.raise_first(offset);
+    }
+
+    /// Limits have removed at least so many records from the first one on.
+    fn owe(&mut self, over: Amount) {
+        self.dropped.offset = self.dropped.offset.max(self.first.offset.saturating_add(over.records));
+        self.dropped.base = self.dropped.base.max(self.first_bytes.saturating_add(over.bytes));
+    }
+
     /// The offsets of the cold chunk that has this one.
     pub(crate) fn cold_at(&self, offset: u64) -> Option<(u64, u64)> {
         let chunk = self.chunks.get(self.index_of(offset))?;
@@ -132,7 +201,8 @@ impl Log {
     pub(crate) fn owed_front(&self, now: u64, ttl: u64) -> Option<(u64, u64)> {
         let front = self.cold_at(self.first.offset)?;
         let is_expired = ttl > 0 && ttl < u64::MAX && self.first_timestamp.saturating_add(ttl) <= now;
-        (is_expired || self.owed_first > self.first.offset).then_some(front)
+        let is_removed = self.owed_first > self.first.offset || self.owed() != Amount::default();
+        (is_expired || is_removed).then_some(front)
     }
 
     /// The offsets of the chunk, if it is cold, that has the first record accepted at or after a time.
@@ -145,14 +215,6 @@ impl Log {
     /// Bytes of records that are only in the store.
     pub(crate) const fn cold_bytes(&self) -> u64 {
         self.cold_bytes
-    }
-
-    /// At least the first record is to be removed, if it is in a cold chunk.
-    pub(in crate::topic) fn owe_first(&mut self) {
-        if self.cold_at(self.first.offset).is_none() {
-            return;
-        }
-        self.owed_first = self.owed_first.max(self.first.offset.saturating_add(1));
     }
 
     /// A chunk is removed.

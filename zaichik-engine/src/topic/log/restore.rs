@@ -122,16 +122,7 @@ impl Log {
         self.end_bytes = self.end_bytes.saturating_add(charge as u64);
         (self.end, self.last_timestamp) = (offset, last_timestamp);
         let (end, allocation, losses) = (offset, self.allocation.wrapping_sub(1), Some(losses));
-        self.chunks.push_back(Chunk {
-            span,
-            end,
-            data,
-            allocation,
-            charge,
-            losses,
-            cold: None,
-            hot_until: 0,
-        });
+        self.add_chunk(Chunk { span, end, data, allocation, charge, losses, cold: None, hot_until: 0 });
     }
 
     /// Adds the records of a run that begins at `byte`; returns where it ends.

@@ -10,6 +10,9 @@ use crate::topic::retired::Retired;
 /// Maximum chunks of one allocation; more are merged when it is full. A chunk costs about 100 bytes.
 const MAX_PIECES: u32 = 16;
 
+/// The number of chunks up to which their table doubles.
+const DOUBLED_TO: usize = 1_024;
+
 impl Log {
     /// Frees spare capacity of the tail's allocation, after nothing was appended for a while.
     pub(crate) fn seal(&mut self, retired: &mut Retired) {
@@ -47,18 +50,18 @@ impl Log {
         let data = self.tail.split().freeze();
         let (span, end, allocation) = (self.tail_span, self.end, self.allocation);
         let losses = self.compaction.as_mut().and_then(|compaction| compaction.tail.take());
-        self.chunks.push_back(Chunk {
-            span,
-            end,
-            data,
-            allocation,
-            charge: 0,
-            losses,
-            cold: None,
-            hot_until: 0,
-        });
+        self.add_chunk(Chunk { span, end, data, allocation, charge: 0, losses, cold: None, hot_until: 0 });
         self.pieces = self.pieces.saturating_add(1);
         self.is_shared = true;
+    }
+
+    /// Adds the last chunk. A table of many grows by a part of itself: the memory of its spare places is not for records.
+    pub(super) fn add_chunk(&mut self, chunk: Chunk) {
+        let len = self.chunks.len();
+        if len >= DOUBLED_TO && len == self.chunks.capacity() {
+            self.chunks.reserve_exact(len / 8);
+        }
+        self.chunks.push_back(chunk);
     }
 
     /// Closes the tail's allocation: its chunks keep it, or it is reused, or it is freed.
@@ -125,7 +128,7 @@ impl Log {
             let allocation = self.allocation.wrapping_sub(1);
             let data = data.into();
             let chunk = Chunk { span, end, data, allocation, charge, losses, cold: None, hot_until: 0 };
-            self.chunks.push_back(chunk);
+            self.add_chunk(chunk);
         }
         handle
     }

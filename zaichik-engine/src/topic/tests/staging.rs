@@ -198,7 +198,7 @@ impl Stored {
             let offset = at.offset.max(self.topic.log.first().offset);
             (*at, *cursor) = (Position::at(offset), topic.cursors.insert(offset));
         }
-        topic.restore_parts(self.at(), &parts, 9, &mut self.retired).expect("consistent rows");
+        topic.restore_parts((self.at(), self.at()), &parts, 9, &mut self.retired).expect("consistent rows");
         assert!(topic.is_consistent());
         // What has died meanwhile is removed at once.
         self.topic.age(self.now);

@@ -78,6 +78,12 @@ impl World {
         fetched
     }
 
+    /// The store has no space, or has some again.
+    pub(crate) fn set_full(&mut self, is_full: bool) {
+        let Connections { broker, now, .. } = &mut self.connections;
+        broker.store_full(*now, is_full);
+    }
+
     /// The store failed.
     pub(crate) fn fail_store(&mut self) {
         let Connections { broker, effects, now, .. } = &mut self.connections;

@@ -74,12 +74,13 @@ struct Broker {
 
 impl Broker {
     const REMEMBERED: Duration = Duration::from_mins(10);
-    const RETRYABLE: [RefusalCode; 5] = [
+    const RETRYABLE: [RefusalCode; 6] = [
         RefusalCode::Busy,
         RefusalCode::TopicFull,
         RefusalCode::KeysFull,
         RefusalCode::TopicsFull,
         RefusalCode::Draining,
+        RefusalCode::StorageFull,
     ];
 
     /// Handles a request; `choice` selects the broker's response if the sequence number is in order.

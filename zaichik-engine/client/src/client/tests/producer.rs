@@ -176,6 +176,7 @@ fn p3_every_retryable_refusal_is_retried_with_growing_delays() {
         RefusalCode::TopicsFull,
         RefusalCode::Draining,
         RefusalCode::ProducersFull,
+        RefusalCode::StorageFull,
     ];
     let mut peer = known();
     let id = peer.publish("t", b"a").unwrap();

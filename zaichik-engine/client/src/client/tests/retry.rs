@@ -34,12 +34,14 @@ fn r5_a_retryable_refusal_is_tried_again_with_growing_delays() {
 }
 
 #[test]
-fn a_busy_broker_names_the_delay() {
-    let mut peer = Peer::open();
-    peer.publish("t", b"later").unwrap();
-    let request = peer.sent_one().request();
-    peer.refuse(request, RefusalCode::Busy, 7_000_000);
-    assert_eq!(peer.client.next_timeout(), Some(peer.now + Duration::from_secs(7)));
+fn a_broker_without_memory_or_space_names_the_delay() {
+    for code in [RefusalCode::Busy, RefusalCode::StorageFull] {
+        let mut peer = Peer::open();
+        peer.publish("t", b"later").unwrap();
+        let request = peer.sent_one().request();
+        peer.refuse(request, code, 7_000_000);
+        assert_eq!(peer.client.next_timeout(), Some(peer.now + Duration::from_secs(7)));
+    }
 }
 
 #[test]

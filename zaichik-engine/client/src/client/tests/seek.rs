@@ -143,6 +143,47 @@ fn a_seek_behind_an_unanswered_subscribe_is_sent_again_with_it() {
     assert_eq!(peer.message(sub).offset, 3);
 }
 
+/// The answer to a seek is in the lane that is sent first, so it may arrive before the Subscribed in front of it.
+#[test]
+fn d6_a_seek_that_is_answered_before_the_subscribed_leaves_nothing_stale() {
+    for durable in [false, true] {
+        let mut peer = Peer::open();
+        let options = SubscribeOptions::new().window(8);
+        let options = if durable { options.durable(DurableOptions::new("worker")) } else { options };
+        let (_, sub) = peer.client.subscribe(peer.now, "t", options).unwrap();
+        let sent = peer.sent_one();
+        let epoch = u32::from(durable);
+        peer.attached(&sent, 0, epoch, 0);
+        peer.deliver(sub, 0, &[b"0"]);
+        assert_eq!(peer.message(sub).offset, 0);
+        peer.disconnect();
+        peer.connect(1);
+        let sent = peer.sent_one();
+        peer.answer();
+        let id = peer.client.seek(peer.now, sub, Start::Offset(5)).unwrap();
+        let seek = peer.sent_one();
+        peer.done(seek.request(), u64::from(epoch) + 1);
+        assert_eq!(peer.answer(), None, "it is not known yet where the subscription was");
+        peer.attached(&sent, 0, epoch * 2, epoch);
+        assert!(peer.answer_to(id).is_ok());
+        peer.deliver_rewound(sub, epoch, 0, &[b"0"]);
+        peer.deliver_rewound(sub, epoch + 1, 5, &[b"5"]);
+        assert_eq!(peer.message(sub).offset, 5);
+    }
+}
+
+#[test]
+fn an_answer_twice_to_a_seek_before_the_subscribed_is_a_violation() {
+    let mut peer = Peer::open();
+    let (_, sub) = peer.client.subscribe(peer.now, "t", SubscribeOptions::new()).unwrap();
+    peer.client.seek(peer.now, sub, Start::Offset(3)).unwrap();
+    let sent = peer.sent();
+    peer.done(sent[1].request(), 1);
+    assert_eq!(peer.client.link(), Link::Open);
+    peer.done(sent[1].request(), 1);
+    assert_ne!(peer.client.link(), Link::Open);
+}
+
 #[test]
 fn a_refused_seek_moves_nothing() {
     let mut peer = Peer::open();
