@@ -14,6 +14,7 @@ use bytes::{Buf, Bytes, BytesMut};
 
 use self::gate::Gate;
 use self::lane::Lane;
+use crate::planted::{Defect, is_planted};
 use crate::store::{Awaited, Progress};
 
 /// Bodies up to this many bytes are copied next to their header: an `IoSlice` costs more than the copy.
@@ -172,12 +173,12 @@ impl Outbound {
     pub(crate) fn passing_frame(&mut self, write: impl FnOnce(&mut BytesMut)) {
         match &mut self.gate {
             // Nothing may wait yet, but what was put into the lanes before it may be about to.
-            Some(gate) => {
+            Some(gate) if gate.is_holding() || !is_planted(Defect::HeldPong) => {
                 let len = gate.passing.put(write);
                 gate.passing.end_frame(len);
                 self.charge();
             }
-            None => self.frame(LaneKind::Control, write),
+            _ => self.frame(LaneKind::Control, write),
         }
     }
 

@@ -52,6 +52,9 @@ pub enum Defect {
     LimitForgotten,
     /// Rule B6: the row of the first record that is left is removed with those before it.
     WideTrim,
+    /// Rule B6: a Pong waits for the commit under way if nothing else of its connection does. How long an answer waits is
+    /// decided where it is put into the output.
+    HeldPong,
     /// Rule B9: a record is copied to a dead-letter topic although the store has no space. Nobody asks for the copy.
     DeadLetterWithoutSpace,
     /// Rule R5: what a limit removes of records that are only in the store is decided when they are read back.
@@ -83,6 +86,7 @@ impl Defect {
         Self::KeysLeftOut,
         Self::LimitForgotten,
         Self::WideTrim,
+        Self::HeldPong,
         Self::DeadLetterWithoutSpace,
         Self::LimitPostponed,
     ];

@@ -54,9 +54,9 @@ impl Cleaning {
 
     /// The same while there is no space but `reserve` bytes: what is moved has to fit, and to free as much again.
     pub(crate) fn wants_space(&self, index: &Index, active: u64, reserve: u64) -> Option<u64> {
-        let found = index.oldest_live().filter(|(oldest, _)| *oldest < active && self.rows.is_empty())?;
-        let (oldest, Usage { written, live }) = found;
-        (live <= reserve / 2 && live <= written / 2).then_some(oldest)
+        let (oldest, usage) = index.oldest_live().filter(|(oldest, _)| *oldest < active)?;
+        let Usage { written, live } = usage;
+        (self.rows.is_empty() && live <= reserve / 2 && live <= written / 2).then_some(oldest)
     }
 
     /// Whether rows are still to be moved.

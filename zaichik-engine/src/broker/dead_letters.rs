@@ -100,15 +100,18 @@ pub(super) fn record_failed(
     if failures < max_attempts.get() {
         return FailureOutcome::Redelivered;
     }
-    let topic = &mut readers.topics[subscription.topic];
+    let found = readers.topics[subscription.topic].record(readers.now, offset);
+    // What has died was removed.
+    readers.topics.settle(subscription.topic, readers.memory);
     // A record that is no longer live becomes a gap instead (rule R9).
-    let bytes = match topic.record(readers.now, offset) {
+    let bytes = match found {
         Lookup::Found(bytes) => bytes,
         Lookup::Gone => return FailureOutcome::Redelivered,
         // The end of a connection does not wait for the store.
         Lookup::Cold => return FailureOutcome::Refused,
     };
     let name = subscription.durable.as_ref().map_or("", |durable| &durable.name);
+    let topic = &readers.topics[subscription.topic];
     let origin = Origin { topic: &topic.name, offset, subscription: name, failures, failure };
     let copied = origin.copy(&bytes).and_then(|copy| append_copy(readers, config, target, &copy));
     readers.topics.spend(bytes.len() as u64 / BYTES_PER_STEP);

@@ -86,6 +86,7 @@ impl Describing<'_> {
             let is_settled = self.readers.topics[id].settle(self.readers.now, STEPS_PER_PAGE);
             let is_full = bytes.len() >= PAGE_BYTES || self.readers.topics.steps() >= last_step;
             if count > 0 && (is_full || !is_settled) {
+                self.readers.topics.settle(id, self.readers.memory);
                 return (Some(number), count);
             }
             self.describe_topic(id, bytes);

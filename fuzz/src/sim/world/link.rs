@@ -2,11 +2,15 @@
 
 use bytes::Bytes;
 use zaichik_engine::Outbound;
+use zaichik_proto::{FrameHeader, HEADER_LEN};
 
 use super::silence::Deadlines;
 use crate::sim::pipe::Pipe;
 use crate::sim::plan::Faults;
 use crate::sim::random::Rng;
+
+/// The kind of a Pong of the broker.
+const PONG: u8 = 0x4e;
 
 /// A connection.
 pub(super) struct Link {
@@ -39,6 +43,23 @@ pub(super) fn new_frames(before: [usize; 3], out: &Outbound) -> (Vec<u8>, Vec<u8
     control = new(&control, before[0]);
     control.extend(new(&passing, before[1]));
     (control, new(&stream, before[2]))
+}
+
+/// Whether a Pong is among the frames that may wait for a store and were put there since the lane had this length.
+pub(super) fn has_held_pong(before: [usize; 3], out: &Outbound) -> bool {
+    if out.unsent_lengths()[0] == before[0] {
+        return false;
+    }
+    let [control, ..] = out.unsent();
+    let mut rest = control.get(before[0]..).unwrap_or_default();
+    while let Some((header, body)) = rest.split_first_chunk::<HEADER_LEN>() {
+        let header = FrameHeader::from_bytes(*header).expect("the broker's frames are valid");
+        if header.kind == PONG {
+            return true;
+        }
+        rest = body.get(header.body_len as usize..).unwrap_or_default();
+    }
+    false
 }
 
 /// Sends bytes, up to the one at which the connection breaks; returns when the last one arrives.

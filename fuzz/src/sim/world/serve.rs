@@ -4,7 +4,7 @@ use bytes::Buf;
 use zaichik_engine::{Broker, CloseReason, Status, Turn};
 use zaichik_proto::RECORD_OVERHEAD;
 
-use super::link::{Link, new_frames, send};
+use super::link::{Link, has_held_pong, new_frames, send};
 use super::silence::Deadlines;
 use super::{Actor, READ_AT_ONCE, World};
 use crate::sim::app::at;
@@ -16,12 +16,12 @@ use crate::sim::trace::{self, Event};
 
 impl World {
     pub(super) fn housekeep(&mut self) -> Verdict {
-        let broker_now = self.tick();
         let Some(armed) = self.armed() else { return Ok(()) };
-        if armed > broker_now {
+        if armed > self.broker_now() {
             self.want(Actor::House, self.world_time(armed));
             return Ok(());
         }
+        let broker_now = self.tick();
         trace::event(self.now, Event::House);
         let before = self.connections.broker.steps();
         let turn = self.connections.housekeep();
@@ -92,9 +92,9 @@ impl World {
     /// Serves the broker's end of a connection: read, exchange, write, and handle what is due only
     /// if there is nothing else to do, as the driver does.
     pub(super) fn serve(&mut self, link: u64) -> Verdict {
+        let Some(connection) = self.links.get(&link).and_then(|open| open.session) else { return Ok(()) };
         let (now, broker_now) = (self.now, self.tick());
         let Some(open) = self.links.get_mut(&link) else { return Ok(()) };
-        let Some(connection) = open.session else { return Ok(()) };
         let mut gone = false;
         let mut read = 0;
         let running = self.pauses.running();
@@ -190,17 +190,21 @@ impl World {
 
     /// A session exchanges with the broker, and the checker checks the outcome.
     pub(super) fn exchange(&mut self, link: u64) -> Result<Turn, Broken> {
+        let Some(connection) = self.links.get(&link).and_then(|open| open.session) else {
+            return Ok(Turn::Done);
+        };
         let broker_now = self.tick();
         let (before_stats, steps) = (*self.connections.broker.stats(), self.connections.broker.steps());
-        let Some(open) = self.links.get_mut(&link) else { return Ok(Turn::Done) };
-        let Some(connection) = open.session else { return Ok(Turn::Done) };
         let Some(session) = self.connections.session(connection) else { return Ok(Turn::Done) };
         if let Some(saboteur) = self.saboteur.as_mut().filter(|_| session.status() == Status::Open) {
             saboteur.alter_requests(link, session.inbound());
         }
         let (waiting, was_over) = (session.inbound().len(), session.close_reason().is_some());
         let before = session.outbound().unsent_lengths();
-        open.deadlines.tick(self.pauses.running());
+        let running = self.pauses.running();
+        if let Some(open) = self.links.get_mut(&link) {
+            open.deadlines.tick(running);
+        }
         let turn = self.connections.exchange(connection);
         let steps = self.connections.broker.steps() - steps;
         let stats = *self.connections.broker.stats();
@@ -230,6 +234,9 @@ impl World {
         let dead_letters = may_lack.then_some(stats.dead_letters - before_stats.dead_letters);
         // What waited for a store that failed was dropped: there is nothing new but the reason.
         let has_failed = session.close_reason() == Some(CloseReason::Internal);
+        if self.storing.is_some() && !has_failed && has_held_pong(before, session.outbound()) {
+            return Broken::because("B6", "a Pong waits for the store".to_owned()).map(|()| turn);
+        }
         let new = (!has_failed).then(|| new_frames(before, session.outbound()));
         let (mut control, mut stream) = new.unwrap_or_default();
         if let Some(saboteur) = &mut self.saboteur {

@@ -34,13 +34,13 @@ impl World {
 
     /// The store reads back what the broker asked for, whether or not a commit is under way.
     fn fetch(&mut self) -> Verdict {
-        let broker_now = self.tick();
-        let now = self.now;
+        let (now, broker_now) = (self.now, self.broker_now());
         let Some(storing) = self.storing.as_deref_mut().filter(|storing| storing.ends_after.is_none()) else {
             return Ok(());
         };
         let connections = &mut self.connections;
         while let Some((_, fetch)) = storing.fetches.pop_front_if(|(at, _)| *at <= now) {
+            self.pauses.tick(broker_now);
             self.checker.tick(broker_now + self.saboteur.as_ref().map_or(0, Saboteur::behind));
             trace::event(now, Event::Fetched { from: fetch.from, to: fetch.to });
             self.counts.fetches += 1;
@@ -75,8 +75,7 @@ impl World {
 
     /// The commit under way is made if it is time, unless there is no space.
     fn finish_commit(&mut self) -> Verdict {
-        let broker_now = self.tick();
-        let now = self.now;
+        let (now, broker_now) = (self.now, self.broker_now());
         let Some(storing) = self.storing.as_deref_mut().filter(|storing| storing.ends_after.is_none()) else {
             return Ok(());
         };
@@ -106,6 +105,7 @@ impl World {
                 }
             }
         }
+        self.pauses.tick(broker_now);
         self.checker.tick(broker_now + self.saboteur.as_ref().map_or(0, Saboteur::behind));
         if let Some(InFlight { commit, state, .. }) = storing.in_flight.take() {
             trace::event(now, Event::Durable { ticket: commit.ticket.number() });
