@@ -60,7 +60,6 @@ impl<D: Disk> Fetcher<D> {
     fn read(&mut self, rows: &[(index::Key, Place)]) -> Result<Bytes, StoreError> {
         let bytes = rows.iter().fold(0_usize, |sum, (_, place)| sum.saturating_add(place.len as usize));
         let mut records = Vec::with_capacity(bytes);
-        self.reader.restart();
         for (key, place) in rows {
             let value = self.reader.row(&mut self.disk, key.as_slice(), *place)?;
             let data = RecordsRow::data_of(value);

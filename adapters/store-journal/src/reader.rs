@@ -22,11 +22,6 @@ pub(crate) struct Reader {
 }
 
 impl Reader {
-    /// Forgets what it has read, which may have been written since; keeps its buffer.
-    pub(crate) fn restart(&mut self) {
-        (self.len, self.ahead) = (0, 0);
-    }
-
     /// The value of a row.
     pub(crate) fn row(
         &mut self,
@@ -36,6 +31,7 @@ impl Reader {
     ) -> Result<&[u8], StoreError> {
         let (at, len) = (u64::from(place.at), u64::from(place.len));
         let is_valid = |value: &[u8]| row_crc(key, value) == place.crc;
+        // What was read ahead may have been written since.
         let is_known = self.find(place).is_some_and(is_valid);
         if !is_known {
             let end = self.at.saturating_add(self.len as u64);
