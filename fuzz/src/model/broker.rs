@@ -108,6 +108,8 @@ impl Model {
     pub(crate) fn recover(&mut self, now: u64) {
         self.producers.forget(self.now, &self.bounds);
         let now = self.now.max(now);
+        // It did not run since then (rule B3).
+        self.resumed(now - self.now);
         self.now = now;
         for one in self.subscriptions.iter_mut().filter(|one| one.holder.is_some()) {
             one.cut(now);

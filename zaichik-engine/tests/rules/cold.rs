@@ -1,9 +1,10 @@
 //! Rule B8: records that are only in the store.
 
 use bytes::Bytes;
-use zaichik_proto::{Start, TopicOptions};
+use zaichik_engine::store::Fetch;
+use zaichik_proto::{Start, TopicOptions, Version};
 
-use crate::world::{Sub, World, mortal, us};
+use crate::world::{Sub, World, mortal, secs, us};
 
 /// A world whose store has everything at once, and whose broker keeps as little as possible in memory.
 fn world() -> World {
@@ -37,11 +38,16 @@ fn fetch(world: &mut World) -> usize {
     let mut count = 0;
     loop {
         let Some(fetch) = world.take_fetch() else { return count };
-        let records = world.stored.as_ref().expect("a store").fetch(&fetch);
-        world.finish_fetch(fetch, records).expect("the same records");
+        finish(world, fetch);
         count += 1;
         world.settle();
     }
+}
+
+/// The store has read back what it has.
+fn finish(world: &mut World, fetch: Fetch) {
+    let records = world.stored.as_ref().expect("a store").fetch(&fetch);
+    world.finish_fetch(fetch, records).expect("the same records");
 }
 
 /// The offsets that a subscription from the earliest record on receives.
@@ -118,6 +124,54 @@ fn b_33_what_a_limit_removed_of_records_that_are_not_in_memory_stays_removed() {
     world.recover_from(&rows, world.now);
     world.broker.begin_storing();
     assert_eq!(read(&mut world, 56), (4..60).collect::<Vec<u64>>());
+}
+
+/// Rule R7: what had expired is not live again, also behind chunks that had expired as a whole.
+#[test]
+fn b_31_records_that_are_not_in_memory_and_had_expired_stay_dead_when_the_settings_change() {
+    let mut world = world();
+    let writer = world.topic(TopicOptions::new().retention_ttl(secs(100)));
+    for number in 0..60 {
+        world.ask(&writer, writer.publish("t", &body(number)));
+        world.advance(secs(1));
+    }
+    world.advance(us(3_000_000));
+    assert!(world.broker.cold_bytes() > 0, "some are only in the store");
+    world.stop_housekeeping();
+    // More than what is read back with the first chunk.
+    world.jump(world.now + secs(87));
+    let altered = writer.alter("t", TopicOptions::new().retain_forever());
+    world.settle();
+    while fetch(&mut world) > 0 {}
+    assert_eq!(writer.answer(altered), "done 0");
+    let late = world.connect();
+    let request = late.subscribe_to(Sub::new(1, "t").window(1));
+    world.settle();
+    while let Some(fetch) = world.take_fetch() {
+        finish(&mut world, fetch);
+        world.keep_house_at(world.now);
+        world.settle();
+    }
+    assert!(late.answer(request).contains("51"), "{}", late.answer(request));
+}
+
+/// Rule R10: the store has removed them, and the broker has not freed all of them.
+#[test]
+fn b8_records_that_are_trimmed_while_they_are_read_back_are_no_damage() {
+    let mut world = world();
+    world.topic(TopicOptions::new().retain_forever());
+    fill(&mut world, 60);
+    world.stop_housekeeping();
+    let reader = world.connect();
+    world.ask(&reader, reader.subscribe_to(Sub::new(1, "t").window(1)));
+    let fetches: Vec<_> = core::iter::from_fn(|| world.take_fetch()).collect();
+    assert!(fetches.len() > 1, "some are read ahead");
+    let owner = world.connect_as(Version::Two);
+    let trimmed = world.ask(&owner, owner.trim("t", Start::Latest));
+    assert!(trimmed.contains("60"), "{trimmed}");
+    for fetch in fetches {
+        finish(&mut world, fetch);
+    }
 }
 
 fn gaps(stream: &[String]) -> Vec<&String> {

@@ -106,10 +106,12 @@ impl Log {
         Eviction::Done
     }
 
-    /// The records of a cold chunk were read back. A chunk that is gone or hot by now is left as it is.
+    /// The records of a cold chunk were read back. A chunk that is gone or hot by now is left as it is; of one that was
+    /// removed, the store may have nothing any more.
     pub(crate) fn warm(&mut self, (from, to): (u64, u64), now: u64, data: Bytes) -> Result<(), Mismatch> {
-        let index = self.index_of(from);
-        let chunk = self.chunks.get_mut(index).filter(|chunk| (chunk.span.start, chunk.end) == (from, to));
+        let (index, first) = (self.index_of(from), self.first.offset);
+        let is_it = |chunk: &&mut Chunk| (chunk.span.start, chunk.end) == (from, to) && first < to;
+        let chunk = self.chunks.get_mut(index).filter(is_it);
         let Some(chunk) = chunk else { return Ok(()) };
         let Some(cold) = chunk.cold else { return Ok(()) };
         let records = to.saturating_sub(from);
@@ -196,13 +198,18 @@ impl Log {
         cold.map(|chunk| (chunk.span.start, chunk.end))
     }
 
-    /// The offsets of the first chunk, if it is cold and some of its records at the front are removed or dead: then they
-    /// are not counted exactly.
+    /// The offsets of the first chunk that is not expired as a whole, if it is cold and some of its records at the front are
+    /// removed or dead: then they are not counted exactly.
     pub(crate) fn owed_front(&self, now: u64, ttl: u64) -> Option<(u64, u64)> {
-        let front = self.cold_at(self.first.offset)?;
-        let is_expired = ttl > 0 && ttl < u64::MAX && self.first_timestamp.saturating_add(ttl) <= now;
-        let is_removed = self.owed_first > self.first.offset || self.owed() != Amount::default();
-        (is_expired || is_removed).then_some(front)
+        let is_finite = ttl > 0 && ttl < u64::MAX;
+        let is_expired = |timestamp: u64| is_finite && timestamp.saturating_add(ttl) <= now;
+        let front = self.index_of(self.first.offset);
+        let expired = self.chunks.partition_point(|chunk| is_expired(chunk.span.last_timestamp));
+        let chunk = self.chunks.get(front.max(expired))?;
+        let cold = chunk.cold?;
+        let is_removed = || self.owed_first > self.first.offset || self.owed() != Amount::default();
+        let is_owed = is_expired(cold.first_timestamp) || (expired <= front && is_removed());
+        (is_owed && self.first.offset < chunk.end).then_some((chunk.span.start, chunk.end))
     }
 
     /// The offsets of the chunk, if it is cold, that has the first record accepted at or after a time.
