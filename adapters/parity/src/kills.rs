@@ -84,8 +84,9 @@ pub fn b1_a_broker_killed_under_load_loses_and_repeats_nothing(path: &str) {
         }
         // What is in flight now is not sent again.
         killed.kill().await;
-        for client in &clients {
+        for client in clients {
             client.abort();
+            assert!(client.await.is_err_and(|error| error.is_cancelled()), "a client failed");
         }
         killed.restart(&answered).await;
         killed.check(&answered).await;

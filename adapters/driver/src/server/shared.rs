@@ -238,7 +238,7 @@ impl Shared {
         let moment = self.clock.read();
         state.catch_up(&moment);
         let value = step(&mut state, moment.now);
-        aftermath.collect(&mut state);
+        state.collect(&mut aftermath);
         drop(state);
         aftermath.run();
         Ok(value)
@@ -347,6 +347,32 @@ impl State {
     fn take_waker(&mut self, id: SessionId) -> Option<Waker> {
         let (owner, waker) = self.sessions.get_mut(id.slot())?.as_mut()?;
         if *owner == id { waker.take() } else { None }
+    }
+
+    /// Collects the work to be done after unlocking.
+    fn collect(&mut self, aftermath: &mut Aftermath) {
+        while !aftermath.is_full() || is_planted(Defect::WakesDropped) {
+            let Some(id) = self.effects.pop_wake() else {
+                break;
+            };
+            if let Some(waker) = self.take_waker(id) {
+                aftermath.push(waker);
+            }
+        }
+        while let Some(note) = self.effects.pop_note() {
+            aftermath.notes.push(note);
+        }
+        if self.effects.take_store() {
+            aftermath.store.clone_from(&self.storekeeper);
+        }
+        if self.effects.take_fetch() {
+            aftermath.reader.clone_from(&self.store_reader);
+        }
+        let rest = aftermath.is_full();
+        if self.effects.take_rearm() || self.wake_housekeeper || rest {
+            self.wake_housekeeper = false;
+            aftermath.housekeeper = self.housekeeper.take();
+        }
     }
 }
 

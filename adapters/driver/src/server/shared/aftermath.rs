@@ -4,9 +4,6 @@ use std::task::Waker;
 
 use zaichik_engine::Note;
 
-use super::State;
-use crate::planted::{Defect, is_planted};
-
 /// Sessions woken after one turn; the housekeeping task wakes the others, and yields in between.
 const WAKES_PER_TURN: usize = 64;
 
@@ -14,10 +11,10 @@ const WAKES_PER_TURN: usize = 64;
 pub(super) struct Aftermath {
     wakers: [Option<Waker>; WAKES_PER_TURN],
     woken: usize,
-    housekeeper: Option<Waker>,
-    store: Option<Waker>,
-    reader: Option<Waker>,
-    notes: Vec<Note>,
+    pub(super) housekeeper: Option<Waker>,
+    pub(super) store: Option<Waker>,
+    pub(super) reader: Option<Waker>,
+    pub(super) notes: Vec<Note>,
 }
 
 impl Aftermath {
@@ -32,37 +29,11 @@ impl Aftermath {
         }
     }
 
-    /// Takes the effects of a step.
-    pub(super) fn collect(&mut self, state: &mut State) {
-        while !self.is_full() || is_planted(Defect::WakesDropped) {
-            let Some(id) = state.effects.pop_wake() else {
-                break;
-            };
-            if let Some(waker) = state.take_waker(id) {
-                self.push(waker);
-            }
-        }
-        while let Some(note) = state.effects.pop_note() {
-            self.notes.push(note);
-        }
-        if state.effects.take_store() {
-            self.store.clone_from(&state.storekeeper);
-        }
-        if state.effects.take_fetch() {
-            self.reader.clone_from(&state.store_reader);
-        }
-        let rest = self.is_full();
-        if state.effects.take_rearm() || state.wake_housekeeper || rest {
-            state.wake_housekeeper = false;
-            self.housekeeper = state.housekeeper.take();
-        }
-    }
-
-    const fn is_full(&self) -> bool {
+    pub(super) const fn is_full(&self) -> bool {
         self.woken >= WAKES_PER_TURN
     }
 
-    fn push(&mut self, waker: Waker) {
+    pub(super) fn push(&mut self, waker: Waker) {
         if let Some(place) = self.wakers.get_mut(self.woken) {
             *place = Some(waker);
             self.woken = self.woken.saturating_add(1);
