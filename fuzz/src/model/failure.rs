@@ -65,10 +65,9 @@ impl Model {
         let is_stored = self.is_storing;
         let one = self.held(session, number).expect("it holds it");
         match outcome {
-            Outcome::Stays => {}
             // A broker that has it only in its store does not know that (rule B8).
             Outcome::Gone if is_stored => one.pause = Some(Pause { is_certain: false, ..pause }),
-            Outcome::Gone => {}
+            Outcome::Stays | Outcome::Gone => {}
             Outcome::Buried => one.bury_all(),
             Outcome::Refused => one.pause = Some(pause),
         }

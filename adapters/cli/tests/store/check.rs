@@ -36,7 +36,9 @@ fn every_byte_of_every_commit_is_checked_after_a_clean_stop() {
     let stored = Stored::with_messages();
     let path = stored.path().join("segment-0000000001");
     let bytes = fs::read(&path).expect("readable");
-    for at in (0..bytes.len()).step_by(97) {
+    // Behind the last commit are the zeros that were written ahead.
+    let end = bytes.iter().rposition(|byte| *byte != 0).expect("commits");
+    for at in (0..end).step_by(97) {
         let mut flipped = bytes.clone();
         flipped[at] ^= 4;
         fs::write(&path, &flipped).expect("writable");

@@ -30,7 +30,9 @@ impl World {
         let Some(storing) = self.storing.as_deref_mut() else { return Ok(()) };
         if storing.full_until.is_some_and(|until| until <= now) {
             storing.full_until = None;
-            storing.journal.iter().for_each(|journal| journal.free());
+            if let Some(journal) = &storing.journal {
+                journal.free();
+            }
         }
         let is_full = match storing.journal.as_mut().map(|journal| journal.tend(now)) {
             None => storing.full_until.is_some(),
