@@ -210,8 +210,16 @@ impl Killed {
     /// Compares everything that is stored with what clients were answered. Nobody else is connected.
     async fn check(&self, answered: &Answered) {
         assert_eq!(self.client.instance(), self.instance, "to clients, a kill is a broken connection");
-        let orders = everything(&self.client, "orders").await;
-        let ledger = everything(&self.client, "ledger").await;
+        let mut orders = everything(&self.client, "orders").await;
+        let ledger = loop {
+            let ledger = everything(&self.client, "ledger").await;
+            // What a client sent last may have been applied meanwhile.
+            let now = everything(&self.client, "orders").await;
+            if now == orders {
+                break ledger;
+            }
+            orders = now;
+        };
         let mut stored = [0; PRODUCERS];
         for (offset, (name, number)) in &orders {
             assert_eq!(number, &stored[*name], "offset {offset}: each message of a producer once, in order");
