@@ -127,9 +127,9 @@ pub fn a_directory_of_another_program_or_version_is_code_9(path: &str) {
     directory.write("letter.txt", "not a store");
     let data = used(path, &directory);
     assert_refused(path, directory.path(), 9, &["is no storage directory: it contains", "a new directory"]);
-    std::fs::write(data.join("FORMAT"), "zaichik journal\nformat 2\n").expect("room on the disk");
+    std::fs::write(data.join("FORMAT"), "zaichik journal\nformat 3\n").expect("room on the disk");
     let data = data.to_str().expect("text").to_owned();
-    let says = [&data, "has format 2, but this version reads format 1", "use the version that wrote it"];
+    let says = [&data, "has format 3, but this version reads format 2", "use the version that wrote it"];
     assert_refused(path, data.as_ref(), 9, &says);
     assert!(!directory.path().join("LOCK").exists(), "nothing is created among another program's files");
 }

@@ -164,7 +164,7 @@ mod tests {
         for sequence in 1..4 {
             let mut draft = Draft::default();
             draft.clear();
-            draft.put(&[4, 5, 6], &[&vec![1; sequence]]).unwrap();
+            draft.put(&[4, 5, 6], b"head", &[&vec![1; sequence]]).unwrap();
             let stamp = Stamp { sequence: sequence as u64, epoch: 1, oldest: 1 };
             let (header, frame) = draft.finish(outline.site(), stamp).unwrap();
             let frame = frame.to_vec();
