@@ -3,6 +3,7 @@
 use zaichik_proto::{RecordHead, Timestamp};
 
 use super::row::{RecordsRow, Run, RunKind};
+use crate::planted::{Defect, is_planted};
 
 /// What a broker has to know of a [`RecordsRow`] whose records it leaves in the store (rule B8).
 ///
@@ -61,7 +62,7 @@ impl RecordsRow {
         let first = RecordHead::peek(&self.data)?;
         let (mut rest, mut has_keys) = (&*self.data, false);
         while let Some(record) = RecordHead::peek(rest) {
-            if record.ttl_micros.is_some() {
+            if record.ttl_micros.is_some() && !is_planted(Defect::HeadsForgetTimes) {
                 return None;
             }
             has_keys |= record.has_key;

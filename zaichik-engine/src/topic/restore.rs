@@ -55,6 +55,7 @@ impl Topic {
         let is_divided = head.start < row.first && row.first < head.end();
         let is_remembered = |era: &Era| head.last_timestamp.plus_micros(era.window_micros) > stored_at;
         let has_keys = head.has_keys && row.eras.iter().any(is_remembered);
+        let has_keys = has_keys && !is_planted(Defect::HeadsForgetKeys);
         let is_exact = self.settings.overflow == Overflow::Reject || self.is_latest();
         !is_exact && !self.log.has_deaths() && !is_divided && !has_keys
     }
