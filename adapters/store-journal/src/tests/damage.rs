@@ -12,16 +12,21 @@ use crate::simulated::{SimulatedDisk, next};
 
 /// A disk with these commits, the floor as high as the last, and how many segments were removed.
 pub(super) fn disk(seed: u64, ops: usize) -> (SimulatedDisk, Vec<Rows>) {
+    try_disk(seed, ops).unwrap()
+}
+
+/// The same, if the journal accepts them.
+pub(super) fn try_disk(seed: u64, ops: usize) -> Result<(SimulatedDisk, Vec<Rows>), StoreError> {
     let commits = commits(seed, ops);
     let states = states(&commits);
     let mut journal = Journal::on(SimulatedDisk::new(seed), options()).unwrap();
     let mut now = Duration::ZERO;
     for one in &commits {
-        commit(&mut journal, one).unwrap();
+        commit(&mut journal, one)?;
         now += Duration::from_millis(100);
-        journal.tend(now).unwrap();
+        journal.tend(now)?;
     }
-    (journal.into_disk(), states)
+    Ok((journal.into_disk(), states))
 }
 
 pub(super) fn segments(disk: &SimulatedDisk) -> Vec<File> {

@@ -1,6 +1,6 @@
 //! What is shown of rows without reading their values is what was stored, wherever it is read from.
 
-use super::damage::{disk, segments};
+use super::damage::{disk, segments, try_disk};
 use super::workload::{Rows, assert_same, by_heads, head, options, read_back};
 use crate::disk::File;
 use crate::error::StoreError;
@@ -35,7 +35,7 @@ fn opened(disk: SimulatedDisk, is_curious: bool) -> Result<Rows, String> {
 
 /// Whether opening by outlines and by frames shows the same heads and rows, those that were stored.
 pub(super) fn check_heads(seed: u64, ops: usize) -> Result<usize, String> {
-    let (disk, states) = disk(seed, ops);
+    let (disk, states) = try_disk(seed, ops).map_err(|error| error.to_string())?;
     let expected = by_heads(states.last().unwrap());
     let (scanned, outlines) = without_outlines(&disk);
     for (disk, how) in [(disk, "by outlines"), (scanned, "by frames")] {
