@@ -59,9 +59,15 @@ pub(crate) struct Header {
 impl Header {
     /// The header at the beginning of these bytes, if they are one that was written at this site.
     pub(crate) fn read(site: Site, bytes: &[u8]) -> Option<Self> {
+        let header = Self::parse(bytes)?;
         let (covered, mut after) = bytes.get(..HEADER)?.split_at_checked(HEADER.checked_sub(4)?)?;
-        let mut rest = covered;
-        if rest.try_get_u32().ok()? != MAGIC || after.try_get_u32().ok()? != header_crc(site, covered) {
+        (after.try_get_u32().ok()? == header_crc(site, covered)).then_some(header)
+    }
+
+    /// The same for bytes of which it is known that they were written.
+    pub(crate) fn parse(bytes: &[u8]) -> Option<Self> {
+        let mut rest = bytes.get(..HEADER)?;
+        if rest.try_get_u32().ok()? != MAGIC {
             return None;
         }
         let values = rest.try_get_u32().ok()?;

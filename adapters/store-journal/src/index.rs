@@ -89,9 +89,9 @@ impl Index {
         rows.map(|((topic, start), place)| (key_of(topic, start), place))
     }
 
-    /// The head of the row at this place, if it has one that is not forgotten.
-    pub(crate) fn head(&self, place: Place) -> Option<&[u8]> {
-        self.heads.as_ref()?.get(place)
+    /// The head of the row at this place, if it has one that is not forgotten; `next` is 0 for the first one, and then kept.
+    pub(crate) fn head(&self, place: Place, next: &mut usize) -> Option<&[u8]> {
+        self.heads.as_ref()?.get(place, next)
     }
 
     pub(crate) fn forget_heads(&mut self) {

@@ -419,11 +419,11 @@ impl<D: Disk> Journal<D> {
         &mut self,
         mut show: impl FnMut(&[u8], Shown<'_>) -> Result<bool, E>,
     ) -> Result<(), E> {
-        let mut reader = Reader::default();
+        let (mut reader, mut next) = (Reader::default(), 0);
         let index = self.index.read();
         for (key, place) in index.rows() {
             let key = key.as_slice();
-            if let Some(head) = index.head(place)
+            if let Some(head) = index.head(place, &mut next)
                 && !show(key, Shown::Head(head))?
             {
                 continue;

@@ -20,11 +20,15 @@ impl Heads {
         }
     }
 
-    /// The head of the row at this place.
-    pub(super) fn get(&self, place: Place) -> Option<&[u8]> {
+    /// The head of the row at this place. It is looked for at `next` first, which becomes that of the one behind it: rows that
+    /// follow each other usually do so in the journal, too.
+    pub(super) fn get(&self, place: Place, next: &mut usize) -> Option<&[u8]> {
         let wanted = (place.segment, place.at);
-        let found = self.places.binary_search_by_key(&wanted, |(segment, at, _)| (*segment, *at));
-        let at = found.ok().filter(|_| place.len > 0)?;
+        let is_there = self.places.get(*next).is_some_and(|(segment, at, _)| (*segment, *at) == wanted);
+        let found = || self.places.binary_search_by_key(&wanted, |(segment, at, _)| (*segment, *at));
+        let at = if is_there { Ok(*next) } else { found() };
+        let at = at.ok().filter(|_| place.len > 0)?;
+        *next = at.saturating_add(1);
         let at = at.saturating_add(usize::from(is_planted(Defect::HeadOfNeighbour)));
         let begin = self.places.get(at)?.2;
         let end = self.places.get(at.saturating_add(1)).map_or(self.bytes.len(), |next| next.2);
