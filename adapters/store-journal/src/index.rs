@@ -7,7 +7,7 @@ mod records;
 use core::ops::Bound;
 use std::collections::BTreeMap;
 
-use crate::op::{TRIMMED, start_key, start_of};
+use crate::op::{RECORDS, TRIMMED, start_key, start_of};
 use crate::table::{Entries, Entry, Malformed, row_bytes};
 use heads::Heads;
 pub(crate) use key::Key;
@@ -171,19 +171,20 @@ impl Index {
 
     fn trim(&mut self, topic: u32, from: u64, to: u64) {
         for kind in TRIMMED.into_iter().filter(|_| from < to) {
-            let (first, end) = (start_key(kind, topic, from), start_key(kind, topic, to));
-            loop {
-                let key = match start_of(&first) {
-                    Some(_) => self.records(topic, from, to).next().map(|(key, _)| key),
-                    None => {
-                        let range = (Bound::Included(first.as_slice()), Bound::Excluded(end.as_slice()));
-                        self.others.range::<[u8], _>(range).next().map(|(key, _)| key.clone())
-                    }
-                };
-                let Some(key) = key else { break };
+            while let Some(key) = self.first_of(kind, topic, from, to) {
                 self.remove(key.as_slice());
             }
         }
+    }
+
+    /// The first row of this kind that starts in a range.
+    fn first_of(&self, kind: u8, topic: u32, from: u64, to: u64) -> Option<Key> {
+        if kind == RECORDS {
+            return self.records(topic, from, to).next().map(|(key, _)| key);
+        }
+        let (from, to) = (start_key(kind, topic, from), start_key(kind, topic, to));
+        let range = (Bound::Included(from.as_slice()), Bound::Excluded(to.as_slice()));
+        self.others.range::<[u8], _>(range).next().map(|(key, _)| key.clone())
     }
 
     fn died(&mut self, key: &[u8], place: Place) {
@@ -199,7 +200,7 @@ impl Index {
 }
 
 fn key_of(topic: u32, start: u64) -> Key {
-    Key::copy(&start_key(crate::op::RECORDS, topic, start))
+    Key::copy(&start_key(RECORDS, topic, start))
 }
 #[cfg(test)]
 mod tests {

@@ -14,6 +14,7 @@ mod client;
 mod client_reconnect;
 #[cfg(test)]
 mod cold;
+#[cfg(test)]
 mod cold_restart;
 mod compaction;
 #[cfg(test)]

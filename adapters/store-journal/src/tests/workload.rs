@@ -141,7 +141,7 @@ pub(super) fn read_back(journal: &mut Journal<impl Disk>, is_curious: bool) -> R
     journal.read_back(|key, shown| {
         let is_new = match shown {
             Shown::Head(known) => {
-                let is_wanted = is_curious && crc32c::crc32c(key) % 3 == 0;
+                let is_wanted = is_curious && crc32c::crc32c(key).is_multiple_of(3);
                 wanted = is_wanted.then(|| known.to_vec());
                 if is_wanted {
                     return Ok(true);
