@@ -2,6 +2,7 @@
 
 mod heads;
 mod key;
+mod place;
 mod records;
 
 use core::ops::Bound;
@@ -11,21 +12,8 @@ use crate::op::{RECORDS, TRIMMED, start_key, start_of};
 use crate::table::{Entries, Entry, Malformed, row_bytes};
 use heads::Heads;
 pub(crate) use key::Key;
+pub(crate) use place::{MAX_SEGMENT, Place};
 use records::Records;
-
-/// The highest number of a segment.
-pub(crate) const MAX_SEGMENT: u64 = u32::MAX as u64;
-
-/// Where the value of a row is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Place {
-    /// At most [`MAX_SEGMENT`].
-    pub(crate) segment: u32,
-    pub(crate) at: u32,
-    pub(crate) len: u32,
-    /// The checksum of key and value.
-    pub(crate) crc: u32,
-}
 
 /// The bytes of a segment in rows and operations, without what frames, heads and outlines add.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]

@@ -1,6 +1,6 @@
 //! The heads of rows, until a broker has taken them.
 
-use super::Place;
+use super::place::Place;
 use crate::planted::{Defect, is_planted};
 
 /// Heads by the places of their rows, which come in the order of the journal. Memory: 16 bytes each, and the heads.

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::Place;
+use super::place::Place;
 
 /// A topic and the offset with which a row starts.
 type Start = (u32, u64);
