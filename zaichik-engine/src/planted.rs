@@ -59,6 +59,10 @@ pub enum Defect {
     DeadLetterWithoutSpace,
     /// Rule R5: what a limit removes of records that are only in the store is decided when they are read back.
     LimitPostponed,
+    /// Rule C3: after a restart, keys of records that stayed in the store are forgotten.
+    HeadsForgetKeys,
+    /// Rule R8: records with their own time to live stay in the store at a restart.
+    HeadsForgetTimes,
 }
 
 #[cfg(feature = "planted")]
@@ -89,6 +93,8 @@ impl Defect {
         Self::HeldPong,
         Self::DeadLetterWithoutSpace,
         Self::LimitPostponed,
+        Self::HeadsForgetKeys,
+        Self::HeadsForgetTimes,
     ];
 }
 

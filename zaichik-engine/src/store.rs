@@ -30,6 +30,7 @@
 
 mod codec;
 mod error;
+mod head;
 mod key;
 mod progress;
 mod row;
@@ -37,6 +38,7 @@ mod row;
 use thiserror::Error;
 
 pub use self::error::RowError;
+pub use self::head::RecordsHead;
 pub use self::key::Key;
 pub(crate) use self::progress::{Awaited, Progress};
 pub use self::row::{

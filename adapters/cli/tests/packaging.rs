@@ -114,7 +114,7 @@ fn the_unit_restarts_a_broker_that_may_start_the_next_time() {
         run(zaichik(&arguments).env("PORT", "0"))
     };
     let format = data.join("FORMAT");
-    std::fs::write(&format, "zaichik journal\nformat 2\n").expect("room on the disk");
+    std::fs::write(&format, "zaichik journal\nformat 3\n").expect("room on the disk");
     for (place, expected, is_prevented) in [(&data, 9, true), (&format, 74, false)] {
         let (code, output) = refused(place);
         assert_eq!(code, Some(expected), "{output}");

@@ -127,9 +127,9 @@ pub fn a_directory_of_another_program_or_version_is_code_9(path: &str) {
     directory.write("letter.txt", "not a store");
     let data = used(path, &directory);
     assert_refused(path, directory.path(), 9, &["is no storage directory: it contains", "a new directory"]);
-    std::fs::write(data.join("FORMAT"), "zaichik journal\nformat 2\n").expect("room on the disk");
+    std::fs::write(data.join("FORMAT"), "zaichik journal\nformat 3\n").expect("room on the disk");
     let data = data.to_str().expect("text").to_owned();
-    let says = [&data, "has format 2, but this version reads format 1", "use the version that wrote it"];
+    let says = [&data, "has format 3, but this version reads format 2", "use the version that wrote it"];
     assert_refused(path, data.as_ref(), 9, &says);
     assert!(!directory.path().join("LOCK").exists(), "nothing is created among another program's files");
 }
@@ -154,6 +154,49 @@ pub fn b4_a_damaged_directory_is_code_8(path: &str) {
     let broker = Broker::run(&mut stored(path, 0, &data));
     broker.signal("TERM");
     assert_eq!(broker.end().0, Some(0));
+}
+
+/// A start reads the last segment only; what a reader needs of the others is checked then.
+pub fn b_36_damage_that_a_start_does_not_read_is_found_by_the_first_reader(path: &str) {
+    let directory = Directory::new();
+    let data = directory.path().join("data");
+    let run = || Broker::run(stored(path, 0, &data).env("ZAICHIK_STORAGE_SEGMENT_SIZE", "1MiB"));
+    let broker = run();
+    let address = broker.address();
+    script::block_on(async {
+        let client = Client::connect(&address).await.expect("the broker listens");
+        client.create_topic("t", TopicOptions::new().retain_forever()).await.expect("created");
+        for _ in 0..40 {
+            client.publish("t", vec![b'x'; 60_000]).await.expect("stored");
+        }
+    });
+    broker.signal("TERM");
+    assert_eq!(broker.end().0, Some(0));
+    let segment = data.join("segment-0000000001");
+    let mut bytes = std::fs::read(&segment).expect("the first segment");
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    std::fs::write(&segment, &bytes).expect("room on the disk");
+    let broker = run();
+    let address = broker.address();
+    let (code, log) = script::block_on(async {
+        let client = Client::connect(&address).await.expect("the broker has started");
+        let mut messages = client.subscribe("t").from(Start::Earliest).await.expect("subscribed");
+        let reader = tokio::spawn(async move {
+            for offset in 0.. {
+                // Records in front of the damage may be delivered.
+                let message = next_message(&mut messages).await;
+                assert_eq!((message.offset, message.body.len()), (offset, 60_000));
+                assert!(offset < 10, "there is damage in front of that");
+                message.commit().await.expect("the broker lives");
+            }
+        });
+        let ended = tokio::task::spawn_blocking(|| broker.end()).await.expect("no panic");
+        reader.abort();
+        ended
+    });
+    assert!(log.contains("segment-0000000001 is damaged at byte"), "{log}");
+    assert_eq!(code, Some(74), "{log}");
 }
 
 /// What the operating system refuses may succeed at the next start.

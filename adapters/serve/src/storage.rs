@@ -16,7 +16,7 @@ use zaichik_driver::{
 use zaichik_engine::store::{Commit, Fetch};
 use zaichik_engine::{Broker, Restore, Seed};
 use zaichik_store_journal::{
-    Fetcher as JournalFetcher, Files, Journal, Options, StoreError as JournalError, Syncing,
+    Fetcher as JournalFetcher, Files, Journal, Options, Shown, StoreError as JournalError, Syncing,
 };
 
 use crate::config::StorageSync;
@@ -119,7 +119,14 @@ impl Storage {
     ) -> Result<Broker, RunError> {
         let restore = if journal.lacks_commits() { Restore::as_another } else { Restore::new };
         let mut restore = restore(config, seed).map_err(ServerError::Config)?;
-        journal.rows(|key, value| restore.row(key, value).map_err(RunError::Rows))?;
+        // Records stay in the directory, where that is possible, until somebody reads them.
+        journal.read_back(|key, shown| {
+            let is_taken = match shown {
+                Shown::Head(head) => restore.head(key, head),
+                Shown::Value(value) => restore.row(key, value).map(|()| true),
+            };
+            is_taken.map(|is_taken| !is_taken).map_err(RunError::Rows)
+        })?;
         let now = clock.now();
         let behind = restore.stored_at().map_or(Duration::ZERO, |stored_at| stored_at.since(now));
         if behind > MAX_BEHIND && !self.accepts_clock {

@@ -54,7 +54,7 @@ fn main() -> Result<(), Box<dyn Error>> {
             key.extend_from_slice(&start.to_be_bytes());
             start = start.saturating_add(messages as u64);
             let began = Instant::now();
-            journal.commit(&[Op::Put { key: &key, value: &[&[1; 30], &records] }])?;
+            journal.commit(&[Op::Put { key: &key, head: &[], value: &[&[1; 30], &records] }])?;
             if let Some(times) = times.last_mut() {
                 times.push(began.elapsed());
             }

@@ -23,9 +23,17 @@ const CHEAP: u64 = 16;
 pub(crate) struct Cleaning {
     segment: u64,
     /// What lived in it when cleaning began, the next row last.
-    rows: Vec<(Key, Place)>,
+    rows: Vec<Moving>,
     credit: u64,
     moved: u64,
+}
+
+/// A row that is to be moved.
+#[derive(Debug, Clone)]
+pub(crate) struct Moving {
+    pub(crate) key: Key,
+    pub(crate) head: Box<[u8]>,
+    pub(crate) place: Place,
 }
 
 /// What is moved with a commit.
@@ -76,12 +84,13 @@ impl Cleaning {
         for (at, _, table) in outline.frames() {
             let values = at.saturating_add(crate::frame::HEADER as u64);
             for entry in Entries::new(table).flatten() {
-                let Entry::Put { key, at, .. } = entry else { continue };
+                let Entry::Put { key, at, head, .. } = entry else { continue };
                 let at = values.saturating_add(u64::from(at));
-                let place =
-                    index.get(key).filter(|place| place.segment == self.segment && u64::from(place.at) == at);
-                if let Some(place) = place {
-                    self.rows.push((Key::copy(key), place));
+                let is_it =
+                    |place: &Place| u64::from(place.segment) == self.segment && u64::from(place.at) == at;
+                if let Some(place) = index.get(key).filter(is_it) {
+                    let head = if is_planted(Defect::HeadNotMoved) { &[] } else { head };
+                    self.rows.push(Moving { key: Key::copy(key), head: head.into(), place });
                 }
             }
         }
@@ -99,19 +108,19 @@ impl Cleaning {
     }
 
     /// The rows that the next commit moves, and a summary for [`Self::moved`].
-    pub(crate) fn plan(&self, index: &Index) -> (Vec<(Key, Place)>, Moves) {
+    pub(crate) fn plan(&self, index: &Index) -> (Vec<Moving>, Moves) {
         let mut moves = Moves::default();
         let mut rows = Vec::new();
-        for (key, place) in self.rows.iter().rev() {
-            if index.get(key.as_slice()) == Some(*place) {
-                let bytes = row_bytes(key.as_slice(), place.len);
+        for row in self.rows.iter().rev() {
+            if index.get(row.key.as_slice()) == Some(row.place) {
+                let bytes = row_bytes(row.key.as_slice(), row.place.len);
                 let sum = moves.bytes.saturating_add(bytes);
                 let is_alone = moves.bytes == 0 && self.credit >= MAX_MOVED;
                 if sum > self.credit && !is_alone {
                     break;
                 }
                 moves.bytes = sum;
-                rows.push((key.clone(), *place));
+                rows.push(row.clone());
             }
             moves.rows = moves.rows.saturating_add(1);
         }

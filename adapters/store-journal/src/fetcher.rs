@@ -1,12 +1,12 @@
 //! Reads records back beside the commits of a journal.
 
 use bytes::Bytes;
-use zaichik_engine::store::{Fetch, Key, RecordsRow};
+use zaichik_engine::store::{Fetch, RecordsRow};
 
 use crate::disk::Disk;
 use crate::error::{Damage, StoreError};
 use crate::files::Files;
-use crate::index::{self, Place};
+use crate::index::{Key, Place};
 use crate::planted::{Defect, is_planted};
 use crate::reader::Reader;
 use crate::recovery::corrupt;
@@ -49,21 +49,17 @@ impl<D: Disk> Fetcher<D> {
     }
 
     /// The rows that begin in the range.
-    fn rows(&self, fetch: &Fetch) -> Vec<(index::Key, Place)> {
-        let (mut from, mut to) = (Vec::new(), Vec::new());
-        Key::Records { topic: fetch.topic, start: fetch.from }.encode(&mut from);
-        Key::Records { topic: fetch.topic, start: fetch.to }.encode(&mut to);
-        let index = self.index.read();
-        index.range(&from, &to).map(|(key, place)| (index::Key::copy(key), place)).collect()
+    fn rows(&self, fetch: &Fetch) -> Vec<(Key, Place)> {
+        self.index.read().records(fetch.topic, fetch.from, fetch.to).collect()
     }
 
-    fn read(&mut self, rows: &[(index::Key, Place)]) -> Result<Bytes, StoreError> {
+    fn read(&mut self, rows: &[(Key, Place)]) -> Result<Bytes, StoreError> {
         let bytes = rows.iter().fold(0_usize, |sum, (_, place)| sum.saturating_add(place.len as usize));
         let mut records = Vec::with_capacity(bytes);
         for (key, place) in rows {
             let value = self.reader.row(&mut self.disk, key.as_slice(), *place)?;
             let data = RecordsRow::data_of(value);
-            let malformed = || corrupt(place.segment, u64::from(place.at), Damage::Malformed);
+            let malformed = || corrupt(u64::from(place.segment), u64::from(place.at), Damage::Malformed);
             records.extend_from_slice(data.ok_or_else(malformed)?);
         }
         // The broker accounts for the records, so nothing else is kept with them.

@@ -20,7 +20,7 @@
 
 use bytes::{Buf, BufMut};
 
-use crate::table::{Entries, Entry, MAX_KEY, push_put, push_remove, push_trim};
+use crate::table::{Entries, Entry, MAX_HEAD, MAX_KEY, push_put, push_remove, push_trim};
 
 /// The length of a header in bytes.
 pub(crate) const HEADER: usize = 48;
@@ -59,9 +59,15 @@ pub(crate) struct Header {
 impl Header {
     /// The header at the beginning of these bytes, if they are one that was written at this site.
     pub(crate) fn read(site: Site, bytes: &[u8]) -> Option<Self> {
+        let header = Self::parse(bytes)?;
         let (covered, mut after) = bytes.get(..HEADER)?.split_at_checked(HEADER.checked_sub(4)?)?;
-        let mut rest = covered;
-        if rest.try_get_u32().ok()? != MAGIC || after.try_get_u32().ok()? != header_crc(site, covered) {
+        (after.try_get_u32().ok()? == header_crc(site, covered)).then_some(header)
+    }
+
+    /// The same for bytes of which it is known that they were written.
+    pub(crate) fn parse(bytes: &[u8]) -> Option<Self> {
+        let mut rest = bytes.get(..HEADER)?;
+        if rest.try_get_u32().ok()? != MAGIC {
             return None;
         }
         let values = rest.try_get_u32().ok()?;
@@ -102,7 +108,7 @@ impl Header {
         let values = frame.get(HEADER..)?.get(..self.values as usize)?;
         for entry in Entries::new(table) {
             match entry {
-                Ok(Entry::Put { key, at, len, crc }) => {
+                Ok(Entry::Put { key, at, len, crc, .. }) => {
                     let end = at.checked_add(len)?;
                     let value = values.get(at as usize..end as usize)?;
                     if row_crc(key, value) != crc {
@@ -139,7 +145,7 @@ pub(crate) struct Draft {
     table: Vec<u8>,
 }
 
-/// A commit is longer than a frame can be, or has a key that is too long or empty.
+/// A commit is longer than a frame can be, or has a key that is too long or empty, or a head that is too long.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct TooLong;
 
@@ -151,8 +157,8 @@ impl Draft {
         self.values = 0;
     }
 
-    pub(crate) fn put(&mut self, key: &[u8], value: &[&[u8]]) -> Result<(), TooLong> {
-        if key.is_empty() || key.len() > MAX_KEY {
+    pub(crate) fn put(&mut self, key: &[u8], head: &[u8], value: &[&[u8]]) -> Result<(), TooLong> {
+        if key.is_empty() || key.len() > MAX_KEY || head.len() > MAX_HEAD {
             return Err(TooLong);
         }
         let mut crc = crc32c::crc32c(key);
@@ -167,7 +173,7 @@ impl Draft {
             self.bytes.put_slice(piece);
         }
         self.values = values;
-        push_put(&mut self.table, key, len, crc);
+        push_put(&mut self.table, key, len, crc, head);
         Ok(())
     }
 
@@ -239,7 +245,7 @@ mod tests {
     fn draft() -> Draft {
         let mut draft = Draft::default();
         draft.clear();
-        draft.put(b"key", &[b"in ", b"pieces"]).unwrap();
+        draft.put(b"key", b"head", &[b"in ", b"pieces"]).unwrap();
         draft.remove(b"other").unwrap();
         draft
     }
@@ -271,11 +277,12 @@ mod tests {
     }
 
     #[test]
-    fn keys_have_1_to_65535_bytes() {
+    fn keys_have_1_to_65535_bytes_and_heads_up_to_255() {
         let mut draft = draft();
-        assert_eq!(draft.put(&vec![1; MAX_KEY + 1], &[]), Err(TooLong));
-        assert_eq!(draft.put(b"", &[]), Err(TooLong));
+        assert_eq!(draft.put(&vec![1; MAX_KEY + 1], &[], &[]), Err(TooLong));
+        assert_eq!(draft.put(b"", &[], &[]), Err(TooLong));
+        assert_eq!(draft.put(b"key", &[0; MAX_HEAD + 1], &[]), Err(TooLong));
         assert_eq!(draft.remove(b""), Err(TooLong));
-        assert_eq!(draft.put(&vec![1; MAX_KEY], &[]), Ok(()));
+        assert_eq!(draft.put(&vec![1; MAX_KEY], &[0; MAX_HEAD], &[]), Ok(()));
     }
 }

@@ -65,8 +65,8 @@ mod tests {
             assert_eq!(Identity::read(&text.as_bytes()[..len]), None, "{len} bytes");
         }
         assert_eq!(
-            Identity::read(b"zaichik journal\nformat 2\nwhatever\n"),
-            Some(Identity { format: 2, store: 0 })
+            Identity::read(b"zaichik journal\nformat 3\nwhatever\n"),
+            Some(Identity { format: 3, store: 0 })
         );
     }
 }

@@ -1,108 +1,89 @@
 //! Where the latest version of each row is, and how much of each segment lives.
 
-use core::borrow::Borrow;
-use core::cmp::Ordering;
+mod heads;
+mod key;
+mod place;
+mod records;
+
 use core::ops::Bound;
 use std::collections::BTreeMap;
 
-use crate::op::{TRIMMED, start_key};
+use crate::op::{RECORDS, TRIMMED, start_key, start_of};
 use crate::table::{Entries, Entry, Malformed, row_bytes};
+use heads::Heads;
+pub(crate) use key::Key;
+pub(crate) use place::{MAX_SEGMENT, Place};
+use records::Records;
 
-/// Where the value of a row is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Place {
-    pub(crate) segment: u64,
-    pub(crate) at: u32,
-    pub(crate) len: u32,
-    /// The checksum of key and value.
-    pub(crate) crc: u32,
-}
-
-/// A key, without an allocation of its own if it is as short as those of records.
-#[derive(Debug, Clone)]
-pub(crate) enum Key {
-    Short { len: u8, bytes: [u8; 13] },
-    Long(Box<[u8]>),
-}
-
-impl Key {
-    pub(crate) fn copy(key: &[u8]) -> Self {
-        let mut bytes = [0; 13];
-        match (bytes.get_mut(..key.len()), u8::try_from(key.len())) {
-            (Some(place), Ok(len)) => {
-                place.copy_from_slice(key);
-                Self::Short { len, bytes }
-            }
-            _ => Self::Long(key.into()),
-        }
-    }
-
-    pub(crate) fn as_slice(&self) -> &[u8] {
-        match self {
-            Self::Short { len, bytes } => bytes.get(..usize::from(*len)).unwrap_or_default(),
-            Self::Long(bytes) => bytes,
-        }
-    }
-}
-
-impl Borrow<[u8]> for Key {
-    fn borrow(&self) -> &[u8] {
-        self.as_slice()
-    }
-}
-
-impl PartialEq for Key {
-    fn eq(&self, other: &Self) -> bool {
-        self.as_slice() == other.as_slice()
-    }
-}
-
-impl Eq for Key {}
-
-impl PartialOrd for Key {
-    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl Ord for Key {
-    fn cmp(&self, other: &Self) -> Ordering {
-        self.as_slice().cmp(other.as_slice())
-    }
-}
-
-/// The bytes of a segment in rows and operations, without what frames and outlines add.
+/// The bytes of a segment in rows and operations, without what frames, heads and outlines add.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Usage {
     pub(crate) written: u64,
     pub(crate) live: u64,
 }
 
-/// All rows and segments. A row costs 60 to 80 bytes of memory, and the length of a key above 13 bytes.
+/// All rows and segments. A row of records costs 24 to 48 bytes of memory; another one 50 to 80 bytes, and the length of a key
+/// above 22 bytes.
 #[derive(Debug, Default)]
 pub(crate) struct Index {
-    rows: BTreeMap<Key, Place>,
+    records: Records,
+    /// All other rows.
+    others: BTreeMap<Key, Place>,
+    /// What was stored apart of some rows, while the journal is opened.
+    heads: Option<Heads>,
     usage: BTreeMap<u64, Usage>,
     total: Usage,
 }
 
 impl Index {
-    pub(crate) fn rows(&self) -> impl Iterator<Item = (&[u8], Place)> {
-        self.rows.iter().map(|(key, place)| (key.as_slice(), *place))
+    /// An index that keeps the heads of what is [applied](Self::apply), until they are [forgotten](Self::forget_heads). Frames
+    /// are applied in the order of the journal.
+    pub(crate) fn with_heads() -> Self {
+        Self { heads: Some(Heads::default()), ..Self::default() }
+    }
+
+    /// All rows, in the order of their keys.
+    pub(crate) fn rows(&self) -> impl Iterator<Item = (Key, Place)> {
+        let mut records = self.records.iter().map(|((topic, start), place)| (key_of(topic, start), place));
+        let mut others = self.others.iter().map(|(key, place)| (key.clone(), *place));
+        let (mut record, mut other) = (records.next(), others.next());
+        core::iter::from_fn(move || {
+            let is_record = match (&record, &other) {
+                (Some((record, _)), Some((other, _))) => record < other,
+                (record, _) => record.is_some(),
+            };
+            if is_record {
+                core::mem::replace(&mut record, records.next())
+            } else {
+                core::mem::replace(&mut other, others.next())
+            }
+        })
     }
 
     pub(crate) fn get(&self, key: &[u8]) -> Option<Place> {
-        self.rows.get(key).copied()
+        match start_of(key) {
+            Some((topic, start)) => self.records.get(topic, start),
+            None => self.others.get(key).copied(),
+        }
     }
 
     pub(crate) fn len(&self) -> usize {
-        self.rows.len()
+        self.records.len().saturating_add(self.others.len())
     }
 
-    /// The rows whose keys are in a range, in order.
-    pub(crate) fn range(&self, from: &[u8], to: &[u8]) -> impl Iterator<Item = (&[u8], Place)> {
-        let range = (Bound::Included(from), Bound::Excluded(to));
-        self.rows.range::<[u8], _>(range).map(|(key, place)| (key.as_slice(), *place))
+    /// The rows with records of a topic that start in a range, in order.
+    pub(crate) fn records(&self, topic: u32, from: u64, to: u64) -> impl Iterator<Item = (Key, Place)> {
+        let rows = self.records.range((topic, from), (topic, to));
+        rows.map(|((topic, start), place)| (key_of(topic, start), place))
+    }
+
+    /// The head of the row at this place, if it has one that is not forgotten; `next` is 0 for the first one, and then kept.
+    pub(crate) fn head(&self, place: Place, next: &mut usize) -> Option<&[u8]> {
+        self.heads.as_ref()?.get(place, next)
+    }
+
+    pub(crate) fn forget_heads(&mut self) {
+        self.heads = None;
     }
 
     /// All segments together.
@@ -124,21 +105,24 @@ impl Index {
 
     /// Applies a frame whose values begin at `values` in this segment.
     pub(crate) fn apply(&mut self, segment: u64, values: u64, table: &[u8]) -> Result<(), Malformed> {
+        let number = u32::try_from(segment).map_err(|_| Malformed)?;
         let written = table.len() as u64;
         self.add(segment, |usage| usage.written = usage.written.saturating_add(written));
         for entry in Entries::new(table) {
             match entry? {
-                Entry::Put { key, at, len, crc } => {
+                Entry::Put { key, at, len, crc, head } => {
                     let at = values.saturating_add(u64::from(at));
                     let at = u32::try_from(at).map_err(|_| Malformed)?;
-                    self.put(key, Place { segment, at, len, crc });
+                    let place = Place { segment: number, at, len, crc };
+                    if let Some(heads) = &mut self.heads {
+                        heads.push(place, head);
+                    }
+                    let apart = head.len() as u64;
+                    self.add(segment, |usage| usage.written = usage.written.saturating_sub(apart));
+                    self.put(key, place);
                 }
                 Entry::Remove { key } => self.remove(key),
-                Entry::Trim { topic, from, to } => {
-                    for kind in TRIMMED {
-                        self.trim(kind, topic, from, to);
-                    }
-                }
+                Entry::Trim { topic, from, to } => self.trim(topic, from, to),
             }
         }
         Ok(())
@@ -147,41 +131,53 @@ impl Index {
     fn put(&mut self, key: &[u8], place: Place) {
         let value = u64::from(place.len);
         let bytes = row_bytes(key, place.len);
-        self.add(place.segment, |usage| {
+        self.add(u64::from(place.segment), |usage| {
             usage.written = usage.written.saturating_add(value);
             usage.live = usage.live.saturating_add(bytes);
         });
-        if let Some(at) = self.rows.get_mut(key) {
-            let before = core::mem::replace(at, place);
+        let before = match start_of(key) {
+            Some((topic, start)) => self.records.put(topic, start, place),
+            None => match self.others.get_mut(key) {
+                Some(at) => Some(core::mem::replace(at, place)),
+                None => self.others.insert(Key::copy(key), place),
+            },
+        };
+        if let Some(before) = before {
             self.died(key, before);
-        } else {
-            self.rows.insert(Key::copy(key), place);
         }
     }
 
     fn remove(&mut self, key: &[u8]) {
-        if let Some(before) = self.rows.remove(key) {
+        let before = match start_of(key) {
+            Some((topic, start)) => self.records.remove(topic, start),
+            None => self.others.remove(key),
+        };
+        if let Some(before) = before {
             self.died(key, before);
         }
     }
 
-    fn trim(&mut self, kind: u8, topic: u32, from: u64, to: u64) {
-        if from >= to {
-            return;
+    fn trim(&mut self, topic: u32, from: u64, to: u64) {
+        for kind in TRIMMED.into_iter().filter(|_| from < to) {
+            while let Some(key) = self.first_of(kind, topic, from, to) {
+                self.remove(key.as_slice());
+            }
+        }
+    }
+
+    /// The first row of this kind that starts in a range.
+    fn first_of(&self, kind: u8, topic: u32, from: u64, to: u64) -> Option<Key> {
+        if kind == RECORDS {
+            return self.records(topic, from, to).next().map(|(key, _)| key);
         }
         let (from, to) = (start_key(kind, topic, from), start_key(kind, topic, to));
-        loop {
-            let range = (Bound::Included(from.as_slice()), Bound::Excluded(to.as_slice()));
-            let Some(key) = self.rows.range::<[u8], _>(range).next().map(|(key, _)| key.clone()) else {
-                return;
-            };
-            self.remove(key.as_slice());
-        }
+        let range = (Bound::Included(from.as_slice()), Bound::Excluded(to.as_slice()));
+        self.others.range::<[u8], _>(range).next().map(|(key, _)| key.clone())
     }
 
     fn died(&mut self, key: &[u8], place: Place) {
         let bytes = row_bytes(key, place.len);
-        self.add(place.segment, |usage| usage.live = usage.live.saturating_sub(bytes));
+        self.add(u64::from(place.segment), |usage| usage.live = usage.live.saturating_sub(bytes));
     }
 
     /// Changes the usage of a segment, and of all together.
@@ -191,6 +187,9 @@ impl Index {
     }
 }
 
+fn key_of(topic: u32, start: u64) -> Key {
+    Key::copy(&start_key(RECORDS, topic, start))
+}
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -208,13 +207,13 @@ mod tests {
         let rows = table(|table| {
             for kind in [2, 3, 7] {
                 for (topic, start) in [(1, 9), (1, 10), (1, 19), (1, 20), (2, 10)] {
-                    push_put(table, &start_key(kind, topic, start), 5, 0);
+                    push_put(table, &start_key(kind, topic, start), 5, 0, b"head");
                 }
             }
         });
         index.apply(1, 112, &rows).unwrap();
         index.apply(2, 112, &table(|table| push_trim(table, 1, 10, 20))).unwrap();
-        let left: Vec<_> = index.rows().map(|(key, _)| key.to_vec()).collect();
+        let left: Vec<_> = index.rows().map(|(key, _)| key.as_slice().to_vec()).collect();
         let mut expected = Vec::new();
         for kind in [2, 3, 7] {
             let in_range = [(1, 10), (1, 19)];
@@ -229,11 +228,11 @@ mod tests {
     fn a_segment_lives_until_its_last_row_is_replaced_or_removed() {
         let mut index = Index::default();
         let both = table(|table| {
-            push_put(table, b"a", 5, 0);
-            push_put(table, b"b", 5, 0);
+            push_put(table, b"a", 5, 0, b"head");
+            push_put(table, b"b", 5, 0, b"");
         });
         index.apply(1, 112, &both).unwrap();
-        index.apply(2, 112, &table(|table| push_put(table, b"a", 5, 0))).unwrap();
+        index.apply(2, 112, &table(|table| push_put(table, b"a", 5, 0, b"head"))).unwrap();
         assert_eq!(index.oldest_live().map(|oldest| oldest.0), Some(1));
         index.apply(3, 112, &table(|table| push_remove(table, b"b"))).unwrap();
         assert_eq!(index.oldest_live().map(|oldest| oldest.0), Some(2));

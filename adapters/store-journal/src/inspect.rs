@@ -67,7 +67,7 @@ pub(crate) fn examine(
         check_frames(disk, store, &found)?;
         let mut reader = Reader::default();
         for (key, place) in found.index.rows() {
-            reader.row(disk, key, place)?;
+            reader.row(disk, key.as_slice(), place)?;
         }
     }
     Ok(report)

@@ -4,12 +4,13 @@ use core::time::Duration;
 use std::collections::BTreeMap;
 use std::io;
 
-use crate::cleaning::{Cleaning, Moves};
+use crate::cleaning::{Cleaning, Moves, Moving};
 use crate::disk::{Disk, Effect, File};
 use crate::error::{Damage, StoreError, failed, is_full};
 use crate::files::Files;
 use crate::floor::Floor;
 use crate::frame::{Draft, HEADER, MAX_FRAME, Stamp, TooLong};
+use crate::index::MAX_SEGMENT;
 use crate::op::Op;
 use crate::options::{Options, Syncing};
 use crate::outline::Outline;
@@ -30,8 +31,9 @@ use durability::Durability;
 /// An open journal.
 ///
 /// It belongs to one thread: [`commit`](Self::commit) returns when the commit is durable, or, if commits are synced
-/// [on demand](crate::Syncing::OnDemand), when it survives the end of the process. Memory: 60 to 80 bytes a row,
-/// the length of each key above 13 bytes, the outline of the segment that is being written (a seventh of it with rows of
+/// [on demand](crate::Syncing::OnDemand), when it survives the end of the process. Memory: 24 to 48 bytes a row of records,
+/// 50 to 80 bytes another row, the length of each key above 22 bytes, 42 bytes for each row of records until they were [read
+/// back](Self::read_back), the outline of the segment that is being written (a seventh of it with rows of
 /// 200 bytes in commits of their own), and twice the longest commit.
 #[derive(Debug)]
 pub struct Journal<D = Files> {
@@ -58,6 +60,15 @@ pub struct Journal<D = Files> {
     /// The bytes of all commits since the directory was opened.
     written: u64,
     is_failed: bool,
+}
+
+/// What is [shown](Journal::read_back) of a row.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Shown<'a> {
+    /// Its head.
+    Head(&'a [u8]),
+    /// Its value.
+    Value(&'a [u8]),
 }
 
 /// What a journal consists of.
@@ -97,7 +108,7 @@ impl<D: Disk> Journal<D> {
         self.transact(|draft| {
             for op in ops {
                 match *op {
-                    Op::Put { key, value } => draft.put(key, value)?,
+                    Op::Put { key, head, value } => draft.put(key, head, value)?,
                     Op::Remove { key } => draft.remove(key)?,
                     Op::Trim { topic, from, to } => draft.trim(topic, from, to),
                 }
@@ -153,10 +164,10 @@ impl<D: Disk> Journal<D> {
         self.draft.clear();
         let (rows, moves) = self.cleaning.plan(&self.index.read());
         let mut reader = Reader::default();
-        for (key, place) in rows {
+        for Moving { key, head, place } in rows {
             let value =
                 reader.row(&mut self.disk, key.as_slice(), place).inspect_err(|_| self.is_failed = true)?;
-            self.draft.put(key.as_slice(), &[value]).map_err(too_long)?;
+            self.draft.put(key.as_slice(), &head, &[value]).map_err(too_long)?;
         }
         Ok(moves)
     }
@@ -240,6 +251,11 @@ impl<D: Disk> Journal<D> {
         // the next one's header.
         self.is_sealed = true;
         let next = number.saturating_add(1);
+        if next > MAX_SEGMENT {
+            let error =
+                io::Error::other("the journal has as many segments as it may have; copy what lives in it");
+            return Err(StoreError::Failed(error));
+        }
         let file = File::Segment(next);
         self.run("create", file, Effect::Create(file))?;
         let header = SegmentHeader { format: FORMAT, store: self.store, segment: next, first };
@@ -387,8 +403,35 @@ impl<D: Disk> Journal<D> {
     ) -> Result<(), E> {
         let mut reader = Reader::default();
         for (key, place) in self.index.read().rows() {
-            show(key, reader.row(&mut self.disk, key, place)?)?;
+            show(key.as_slice(), reader.row(&mut self.disk, key.as_slice(), place)?)?;
         }
+        Ok(())
+    }
+
+    /// Shows all rows, in the order of their keys: of those that were stored with a head first that, and the value if `show`
+    /// returns that it wants it; what it returns for a value is ignored. Only the first time after the journal was opened are
+    /// heads shown, and none of an empty value; then the values that nobody wants are not read.
+    ///
+    /// # Errors
+    ///
+    /// What `show` returns; [`StoreError::Corrupt`] if a value that is wanted does not have its checksum.
+    pub fn read_back<E: From<StoreError>>(
+        &mut self,
+        mut show: impl FnMut(&[u8], Shown<'_>) -> Result<bool, E>,
+    ) -> Result<(), E> {
+        let (mut reader, mut next) = (Reader::default(), 0);
+        let index = self.index.read();
+        for (key, place) in index.rows() {
+            let key = key.as_slice();
+            if let Some(head) = index.head(place, &mut next)
+                && !show(key, Shown::Head(head))?
+            {
+                continue;
+            }
+            let _ = show(key, Shown::Value(reader.row(&mut self.disk, key, place)?))?;
+        }
+        drop(index);
+        self.index.write().forget_heads();
         Ok(())
     }
 

@@ -16,7 +16,7 @@
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! # let path = std::env::temp_dir().join(format!("zaichik-journal-{}", std::process::id()));
 //! let mut journal = Journal::open(&path, Options::new(0x5eed))?;
-//! journal.commit(&[Op::Put { key: b"\x01key", value: &[b"value"] }, Op::Remove { key: b"\x01other" }])?;
+//! journal.commit(&[Op::Put { key: b"\x01key", head: b"", value: &[b"value"] }, Op::Remove { key: b"\x01other" }])?;
 //! drop(journal);
 //!
 //! let mut rows = Vec::new();
@@ -83,7 +83,7 @@ pub use fetcher::Fetcher;
 pub use files::Files;
 pub use floor::FLOOR_INTERVAL;
 pub use inspect::{Report, check};
-pub use journal::{Info, Journal};
+pub use journal::{Info, Journal, Shown};
 pub use op::Op;
 pub use options::{Options, Syncing};
 #[cfg(feature = "planted")]
@@ -91,5 +91,5 @@ pub use planted::{Defect, plant};
 pub use repair::{Repair, repair};
 pub use salvage::salvage;
 pub use segment::FORMAT;
-pub use table::MAX_KEY;
+pub use table::{MAX_HEAD, MAX_KEY};
 pub use trial::Trial;

@@ -9,6 +9,9 @@ pub enum Op<'a> {
     Put {
         /// Identifies the row: 1 to 65,535 bytes.
         key: &'a [u8],
+        /// What is [shown](crate::Journal::read_back) of the row without reading its value; at most [`MAX_HEAD`](crate::MAX_HEAD)
+        /// bytes, and usually none.
+        head: &'a [u8],
         /// The value in pieces, which are stored one after another.
         value: &'a [&'a [u8]],
     },
@@ -29,8 +32,11 @@ pub enum Op<'a> {
     },
 }
 
+/// The first byte of the keys of records.
+pub(crate) const RECORDS: u8 = 2;
+
 /// The first bytes of the keys of records and of their marks, which are followed by the topic (u32) and the offset (u64).
-pub(crate) const TRIMMED: [u8; 2] = [2, 7];
+pub(crate) const TRIMMED: [u8; 2] = [RECORDS, 7];
 
 /// The key of the row of this kind that starts at this offset.
 pub(crate) fn start_key(kind: u8, topic: u32, start: u64) -> [u8; 13] {
@@ -47,9 +53,24 @@ pub(crate) fn start_key(kind: u8, topic: u32, start: u64) -> [u8; 13] {
     key
 }
 
+/// The topic and the start in the key of records; `None` for another key.
+pub(crate) fn start_of(key: &[u8]) -> Option<(u32, u64)> {
+    let (topic, start) = key.strip_prefix(&[RECORDS])?.split_first_chunk()?;
+    Some((u32::from_be_bytes(*topic), u64::from_be_bytes(start.try_into().ok()?)))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_start_is_read_from_the_keys_of_records_only() {
+        assert_eq!(start_of(&start_key(RECORDS, 7, 256)), Some((7, 256)));
+        let key = start_key(RECORDS, 7, 256);
+        for other in [&start_key(7, 7, 256)[..], &key[..12], &[&key[..], &[0]].concat(), &[]] {
+            assert_eq!(start_of(other), None);
+        }
+    }
 
     #[test]
     fn the_order_of_keys_is_the_order_of_offsets() {

@@ -72,19 +72,15 @@ impl Outline {
         self.end = self.end.saturating_add(header.frame_bytes());
     }
 
-    /// The frames, in order. Ends early if the entries are damaged.
+    /// The frames, in order.
     pub(crate) fn frames(&self) -> impl Iterator<Item = Outlined<'_>> {
-        let mut rest = self.entries.as_slice();
-        let mut site = Site { store: self.store, segment: self.segment, at: SEGMENT_HEADER as u64 };
+        let (mut rest, mut end) = (self.entries.as_slice(), SEGMENT_HEADER as u64);
         core::iter::from_fn(move || {
-            let header = Header::read(site, rest)?;
+            let header = Header::parse(rest)?;
             let (table, after) = rest.get(HEADER..)?.split_at_checked(header.table as usize)?;
-            if !header.is_table(table) {
-                return None;
-            }
-            let at = site.at;
+            let at = end;
             rest = after;
-            site.at = at.saturating_add(header.frame_bytes());
+            end = at.saturating_add(header.frame_bytes());
             Some((at, header, table))
         })
     }
@@ -118,6 +114,11 @@ impl Outline {
         let mut last = None;
         let mut end = outline.end;
         for (at, header, table) in outline.frames() {
+            let site = Site { store, segment, at };
+            let encoded = outline.entries.get(used..).unwrap_or_default();
+            if Header::read(site, encoded) != Some(header) || !header.is_table(table) {
+                return None;
+            }
             used = used.saturating_add(HEADER).saturating_add(table.len());
             last = Some((at, header));
             end = at.saturating_add(header.frame_bytes());
@@ -164,7 +165,7 @@ mod tests {
         for sequence in 1..4 {
             let mut draft = Draft::default();
             draft.clear();
-            draft.put(&[4, 5, 6], &[&vec![1; sequence]]).unwrap();
+            draft.put(&[4, 5, 6], b"head", &[&vec![1; sequence]]).unwrap();
             let stamp = Stamp { sequence: sequence as u64, epoch: 1, oldest: 1 };
             let (header, frame) = draft.finish(outline.site(), stamp).unwrap();
             let frame = frame.to_vec();

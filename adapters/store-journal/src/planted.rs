@@ -33,6 +33,10 @@ pub enum Defect {
     AheadOfNothing,
     /// A row that was moved while it was read back is not looked for again.
     MovedRowIsLost,
+    /// Cleaning moves a row without its head.
+    HeadNotMoved,
+    /// The head of a row is taken for that of the next one in its segment.
+    HeadOfNeighbour,
     /// A commit for which there was no space counts as made.
     NoSpaceIgnored,
     /// The reserve is not written again when there is space.
@@ -56,6 +60,8 @@ impl Defect {
         Self::LossNotTold,
         Self::AheadOfNothing,
         Self::MovedRowIsLost,
+        Self::HeadNotMoved,
+        Self::HeadOfNeighbour,
         Self::NoSpaceIgnored,
         Self::ReserveNotRestored,
     ];

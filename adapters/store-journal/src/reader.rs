@@ -35,23 +35,25 @@ impl Reader {
         let is_known = self.find(place).is_some_and(is_valid);
         if !is_known {
             let end = self.at.saturating_add(self.len as u64);
-            let follows = place.segment == self.segment && at >= self.at && at.saturating_sub(end) <= SHORT;
+            let follows =
+                u64::from(place.segment) == self.segment && at >= self.at && at.saturating_sub(end) <= SHORT;
             let (least, most) = AHEAD;
             self.ahead = if follows { self.ahead.saturating_mul(2).clamp(least, most) } else { 0 };
             let wanted = if len <= SHORT { len.max(self.ahead) } else { len };
-            self.fill(disk, place.segment, at, wanted)?;
+            self.fill(disk, u64::from(place.segment), at, wanted)?;
             if follows {
                 // Meanwhile what was read is used.
                 let next = self.ahead.saturating_mul(2).min(most);
-                disk.will_read(File::Segment(place.segment), at.saturating_add(wanted), next);
+                disk.will_read(File::Segment(u64::from(place.segment)), at.saturating_add(wanted), next);
             }
         }
         let value = self.find(place).filter(|value| is_known || is_valid(value));
-        value.ok_or_else(|| corrupt(place.segment, at, Damage::Row))
+        value.ok_or_else(|| corrupt(u64::from(place.segment), at, Damage::Row))
     }
 
     fn find(&self, place: Place) -> Option<&[u8]> {
-        let from = u64::from(place.at).checked_sub(self.at).filter(|_| place.segment == self.segment)?;
+        let from =
+            u64::from(place.at).checked_sub(self.at).filter(|_| u64::from(place.segment) == self.segment)?;
         let from = usize::try_from(from).ok()?;
         self.bytes.get(..self.len)?.get(from..)?.get(..usize::try_from(place.len).ok()?)
     }

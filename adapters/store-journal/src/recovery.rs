@@ -79,7 +79,7 @@ pub(crate) fn recover(
     }
     let needed = lengths.split_off(&oldest);
     let obsolete = lengths.into_keys().collect();
-    let mut chain = Chain { index: Index::default(), next: None, end: 0, epoch: 0 };
+    let mut chain = Chain { index: Index::with_heads(), next: None, end: 0, epoch: 0 };
     for number in oldest..segment {
         let len = *needed.get(&number).ok_or_else(|| corrupt(number, 0, Damage::Missing))?;
         let (first, outline) = outline(disk, store, number, len)?;

@@ -70,6 +70,7 @@ pub fn salvage<E: From<OpenError>>(
     (report.rows, report.live_bytes) = (index.len(), index.total().live);
     let mut reader = Reader::default();
     for (key, at) in index.rows() {
+        let key = key.as_slice();
         show(reader.row(disk, key, at).map(|value| (key, value)))?;
     }
     Ok(Some(report))

@@ -58,7 +58,7 @@ mod tests {
         for sequence in 1..4 {
             let mut draft = Draft::default();
             draft.clear();
-            draft.put(b"key", &[&[9; 40]]).unwrap();
+            draft.put(b"key", &[], &[&[9; 40]]).unwrap();
             let stamp = Stamp { sequence, epoch: 1, oldest: 1 };
             starts.push(outline.end);
             let (header, frame) = draft.finish(outline.site(), stamp).unwrap();

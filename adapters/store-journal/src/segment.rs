@@ -16,7 +16,7 @@
 use bytes::{Buf, BufMut};
 
 /// The version of everything that is written to the directory.
-pub const FORMAT: u32 = 1;
+pub const FORMAT: u32 = 2;
 /// The length of the header in bytes, which is where the first frame begins.
 pub(crate) const SEGMENT_HEADER: usize = 64;
 

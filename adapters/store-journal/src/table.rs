@@ -4,6 +4,8 @@ use bytes::{Buf, BufMut};
 
 /// The longest key in bytes.
 pub const MAX_KEY: usize = u16::MAX as usize;
+/// The longest head in bytes.
+pub const MAX_HEAD: usize = u8::MAX as usize;
 
 const PUT: u8 = 1;
 const REMOVE: u8 = 2;
@@ -19,6 +21,8 @@ pub(crate) enum Entry<'a> {
         len: u32,
         /// The checksum of key and value.
         crc: u32,
+        /// What is known of the row without its value.
+        head: &'a [u8],
     },
     Remove {
         key: &'a [u8],
@@ -30,18 +34,21 @@ pub(crate) enum Entry<'a> {
     },
 }
 
-/// The bytes that a row occupies in a table and among the values.
+/// The bytes that a row occupies in a table and among the values, without its head.
 pub(crate) fn row_bytes(key: &[u8], len: u32) -> u64 {
-    let entry = 11_u64.saturating_add(u64::try_from(key.len()).unwrap_or(u64::MAX));
+    let entry = 12_u64.saturating_add(u64::try_from(key.len()).unwrap_or(u64::MAX));
     entry.saturating_add(u64::from(len))
 }
 
-pub(crate) fn push_put(table: &mut Vec<u8>, key: &[u8], len: u32, crc: u32) {
+/// Callers have checked the length of the head against [`MAX_HEAD`].
+pub(crate) fn push_put(table: &mut Vec<u8>, key: &[u8], len: u32, crc: u32, head: &[u8]) {
     table.put_u8(PUT);
     table.put_u16(key_len(key));
     table.put_u32(len);
     table.put_u32(crc);
+    table.put_u8(u8::try_from(head.len()).unwrap_or(u8::MAX));
     table.put_slice(key);
+    table.put_slice(head);
 }
 
 pub(crate) fn push_remove(table: &mut Vec<u8>, key: &[u8]) {
@@ -84,9 +91,11 @@ impl<'a> Entries<'a> {
                 let key_len = self.rest.try_get_u16().ok()?;
                 let len = self.rest.try_get_u32().ok()?;
                 let crc = self.rest.try_get_u32().ok()?;
+                let head_len = self.rest.try_get_u8().ok()?;
                 let at = self.at;
                 self.at = at.checked_add(len)?;
-                Entry::Put { key: self.take(key_len)?, at, len, crc }
+                let key = self.take(key_len)?;
+                Entry::Put { key, at, len, crc, head: self.take(u16::from(head_len))? }
             }
             REMOVE => {
                 let key_len = self.rest.try_get_u16().ok()?;
@@ -131,16 +140,16 @@ mod tests {
     #[test]
     fn entries_are_read_as_they_were_pushed() {
         let mut table = Vec::new();
-        push_put(&mut table, b"a", 7, 1);
+        push_put(&mut table, b"a", 7, 1, b"head");
         push_remove(&mut table, b"bc");
         push_trim(&mut table, 1, 2, 3);
-        push_put(&mut table, b"d", 5, 2);
+        push_put(&mut table, b"d", 5, 2, b"");
         let entries: Result<Vec<_>, _> = Entries::new(&table).collect();
         let expected = [
-            Entry::Put { key: b"a", at: 0, len: 7, crc: 1 },
+            Entry::Put { key: b"a", at: 0, len: 7, crc: 1, head: b"head" },
             Entry::Remove { key: b"bc" },
             Entry::Trim { topic: 1, from: 2, to: 3 },
-            Entry::Put { key: b"d", at: 7, len: 5, crc: 2 },
+            Entry::Put { key: b"d", at: 7, len: 5, crc: 2, head: b"" },
         ];
         assert_eq!(entries.as_deref(), Ok(expected.as_slice()));
     }
@@ -148,7 +157,7 @@ mod tests {
     #[test]
     fn a_table_that_ends_within_an_entry_is_malformed() {
         let mut table = Vec::new();
-        push_put(&mut table, b"key", 7, 1);
+        push_put(&mut table, b"key", 7, 1, b"head");
         for len in 1..table.len() {
             assert_eq!(Entries::new(&table[..len]).collect::<Vec<_>>(), [Err(Malformed)], "{len} bytes");
         }

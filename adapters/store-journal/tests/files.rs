@@ -42,7 +42,9 @@ fn rows_are_there_again_after_the_journal_was_closed() {
             })
             .unwrap();
         assert_eq!(rows, round);
-        journal.commit(&[Op::Put { key: &[4, round], value: &[&[round; 100], &[round; 200]] }]).unwrap();
+        journal
+            .commit(&[Op::Put { key: &[4, round], head: &[], value: &[&[round; 100], &[round; 200]] }])
+            .unwrap();
         journal.tend(std::time::Duration::ZERO).unwrap();
     }
     let report = check(&mut Files::open(&directory.0).unwrap()).unwrap().unwrap();
@@ -130,9 +132,9 @@ fn a_directory_with_other_files_is_refused() {
 fn a_directory_of_another_version_is_refused() {
     let directory = Directory::new("version");
     drop(directory.open().unwrap());
-    fs::write(directory.0.join("FORMAT"), "zaichik journal\nformat 2\n").unwrap();
+    fs::write(directory.0.join("FORMAT"), "zaichik journal\nformat 3\n").unwrap();
     let error = directory.open().unwrap_err();
-    assert_eq!(error.to_string(), "the storage directory has format 2, but this version reads format 1");
+    assert_eq!(error.to_string(), "the storage directory has format 3, but this version reads format 2");
 }
 
 #[test]
@@ -140,7 +142,7 @@ fn a_damaged_segment_is_named_with_its_place() {
     let directory = Directory::new("damaged");
     let mut journal = directory.open().unwrap();
     for round in 0..3_u8 {
-        journal.commit(&[Op::Put { key: &[4, round], value: &[&[round; 300]] }]).unwrap();
+        journal.commit(&[Op::Put { key: &[4, round], head: &[], value: &[&[round; 300]] }]).unwrap();
     }
     drop(journal);
     let path = directory.0.join("segment-0000000001");
@@ -161,7 +163,7 @@ fn a_directory_tells_the_end_of_the_machine_from_that_of_the_process() {
     for round in 0..3_u8 {
         let mut journal = open();
         assert!(!journal.lacks_commits(), "only the process ended");
-        journal.commit(&[Op::Put { key: &[4, round], value: &[&[round]] }]).unwrap();
+        journal.commit(&[Op::Put { key: &[4, round], head: &[], value: &[&[round]] }]).unwrap();
     }
     let text = fs::read_to_string(&mark).unwrap();
     let id = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap();

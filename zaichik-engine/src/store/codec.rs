@@ -2,6 +2,7 @@
 
 mod cursor;
 mod fields;
+mod head;
 mod keys;
 mod producer;
 mod records;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use zaichik_proto::Timestamp;
+use zaichik_proto::{Overflow, Timestamp};
 
 use super::amount::Amount;
 use super::keys::Keys;
@@ -11,7 +11,7 @@ use super::latest::LatestKeys;
 use super::{Retired, Topic};
 use crate::planted::{Defect, is_planted};
 use crate::ring::Node;
-use crate::store::{Mark, MarkedRun, RecordsRow, RememberedKey, TopicRow};
+use crate::store::{Era, Mark, MarkedRun, RecordsHead, RecordsRow, RememberedKey, TopicRow};
 
 /// What is known of a topic besides its records.
 #[derive(Debug)]
@@ -45,6 +45,24 @@ impl Topic {
     /// Appends a row's records; `false` if it does not continue those before.
     pub(crate) fn restore_records(&mut self, row: RecordsRow, retired: &mut Retired) -> bool {
         self.log.restore_records(row, retired)
+    }
+
+    /// Whether the records of a row may stay in the store; the last commit was at `stored_at`.
+    ///
+    /// They may if they could have been [evicted](Self::evict), the first record of the topic is not one behind the first of
+    /// them, and none of their keys is remembered.
+    pub(crate) fn may_restore_cold(&self, row: &TopicRow, head: &RecordsHead, stored_at: Timestamp) -> bool {
+        let is_divided = head.start < row.first && row.first < head.end();
+        let is_remembered = |era: &Era| head.last_timestamp.plus_micros(era.window_micros) > stored_at;
+        let has_keys = head.has_keys && row.eras.iter().any(is_remembered);
+        let has_keys = has_keys && !is_planted(Defect::HeadsForgetKeys);
+        let is_exact = self.settings.overflow == Overflow::Reject || self.is_latest();
+        !is_exact && !self.log.has_deaths() && !is_divided && !has_keys
+    }
+
+    /// Appends such a row without its records; `false` if it does not continue those before.
+    pub(crate) fn restore_cold(&mut self, row: &TopicRow, head: &RecordsHead, retired: &mut Retired) -> bool {
+        self.log.restore_cold(head, row.first, retired)
     }
 
     /// All records are appended and all cursors are known: what died since the last commit, which was at the first of these
@@ -90,13 +108,14 @@ impl Topic {
         let mut gone = parts.keys.iter().peekable();
         let mut keys = Vec::new();
         let take = |one: &'_ RememberedKey| (one.offset, one.accepted.as_micros(), one.key.clone());
-        for record in self.log.restored() {
+        let from = parts.row.eras.first().map_or(u64::MAX, |era| era.from);
+        for record in self.log.restored(from) {
             let Some(key) = record.key else { continue };
             while let Some(one) = gone.next_if(|one| one.offset < record.info.offset) {
                 keys.push(take(one));
             }
             // Keys that are certainly forgotten need no copy.
-            if parts.row.eras.first().is_some_and(|era| era.from <= record.info.offset) {
+            if from <= record.info.offset {
                 keys.push((record.info.offset, record.info.timestamp, Bytes::copy_from_slice(key)));
             }
         }
@@ -120,7 +139,7 @@ impl Topic {
         let mut newest = LatestKeys::new(hash_key);
         let all = marks.clone().fold(0, |sum: u64, run| sum.saturating_add(run.to.saturating_sub(run.from)));
         let mut found = 0u64;
-        for record in self.log.restored() {
+        for record in self.log.restored(0) {
             let info = record.info;
             let is_over = |run: &&MarkedRun| run.to <= info.offset;
             while marks.next_if(is_over).is_some() {}

@@ -14,6 +14,8 @@ mod client;
 mod client_reconnect;
 #[cfg(test)]
 mod cold;
+#[cfg(test)]
+mod cold_restart;
 mod compaction;
 #[cfg(test)]
 mod contract;

@@ -2,7 +2,7 @@
 
 use proptest::collection::vec as vec_of;
 use proptest::prelude::*;
-use zaichik_engine::store::{Key, RecordsRow, Row, RowError, RunKind};
+use zaichik_engine::store::{Key, RecordsHead, RecordsRow, Row, RowError, RunKind};
 
 use super::generate::{records, row};
 
@@ -35,6 +35,42 @@ proptest! {
         prop_assert_eq!((found, data.concat()), (offsets, row.data.to_vec()));
         let (_, value) = encoded(&Row::Records(row.clone()));
         prop_assert_eq!(RecordsRow::data_of(&value), Some(&row.data[..]));
+    }
+
+    #[test]
+    fn a_head_says_what_the_records_of_its_row_do(row in records()) {
+        let is_whole = row.runs.iter().all(|run| run.kind == RunKind::Present);
+        let has_own = row.records().any(|(_, one)| one.ttl_micros().is_some());
+        prop_assert_eq!(row.head().is_some(), is_whole && !has_own);
+        if let Some(head) = row.head() {
+            prop_assert_eq!((head.topic, head.start, head.end()), (row.topic, row.start, row.end()));
+            prop_assert_eq!(head.bytes as usize, row.data.len());
+            prop_assert_eq!(head.last_timestamp, row.last_timestamp);
+            let first = row.records().next().map(|(_, one)| one.timestamp());
+            prop_assert_eq!(Some(head.first_timestamp.as_micros()), first);
+            prop_assert_eq!(head.has_keys, row.records().any(|(_, one)| one.key().is_some()));
+            let (key, _) = encoded(&Row::Records(row));
+            let mut bytes = Vec::new();
+            head.encode(&mut bytes);
+            prop_assert_eq!(bytes.len(), 26);
+            prop_assert_eq!(RecordsHead::decode(&key, &bytes), Ok(head));
+            for len in 0..bytes.len() {
+                prop_assert!(RecordsHead::decode(&key, &bytes[..len]).is_err(), "{} bytes", len);
+            }
+            bytes.push(0);
+            prop_assert!(RecordsHead::decode(&key, &bytes).is_err());
+        }
+    }
+
+    #[test]
+    fn no_bytes_of_a_head_cause_a_panic(key in vec_of(any::<u8>(), 0..14), head in vec_of(any::<u8>(), 0..30)) {
+        let _ = RecordsHead::decode(&key, &head);
+        let (key, head) = ([&[2], &key[..]].concat(), [&[1], &head[..]].concat());
+        if let Ok(read) = RecordsHead::decode(&key, &head) {
+            let mut bytes = Vec::new();
+            read.encode(&mut bytes);
+            prop_assert_eq!(bytes, head);
+        }
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use zaichik_engine::store::{
     Answer, AnswerRow, CursorRow, DeliveredRange, Era, KeysRow, Mark, MarkedRun, MarksRow, MetaRow,
-    ProducerRow, RecordsRow, RememberedKey, Row, RowError, Run, RunKind, TopicRow,
+    ProducerRow, RecordsHead, RecordsRow, RememberedKey, Row, RowError, Run, RunKind, TopicRow,
 };
 use zaichik_engine::{Timestamp, TopicSettings};
 use zaichik_proto::{Duplicate, Entry, Record, Refusal, RefusalCode};
@@ -71,6 +71,23 @@ fn records_of_which_one_expired() {
     let runs = "02000000 00 0100000000000000 01 0200000000000000";
     let record = "0f000000 00 00 0000 0700000000000000 746561";
     check(Row::Records(row), "02 00000002 00000000000001f4", &format!("01 0900000000000000 {runs} {record}"));
+}
+
+#[test]
+fn the_head_of_records() {
+    let head = RecordsHead {
+        topic: 2,
+        start: 500,
+        count: 3,
+        bytes: 60,
+        first_timestamp: AT(7),
+        last_timestamp: AT(9),
+        has_keys: true,
+    };
+    let mut bytes = Vec::new();
+    head.encode(&mut bytes);
+    let expected = "01 03000000 3c000000 0700000000000000 0900000000000000 01";
+    assert_eq!(hex(&bytes), expected.split_whitespace().collect::<String>());
 }
 
 #[test]

@@ -34,6 +34,8 @@ pub struct RecordHead {
     pub timestamp: u64,
     /// The record's own time to live in microseconds, if it has one.
     pub ttl_micros: Option<u64>,
+    /// Whether the record has a key.
+    pub has_key: bool,
 }
 
 impl RecordHead {
@@ -45,7 +47,8 @@ impl RecordHead {
         let [a, b, c, d, flags, _, _, _, timestamp @ ..] = *fixed;
         let len = (u32::from_le_bytes([a, b, c, d]) as usize).saturating_add(4);
         let ttl_micros = if flags & TTL == 0 { None } else { Some(Reader::new(rest).u64().ok()?) };
-        Some(Self { len, timestamp: u64::from_le_bytes(timestamp), ttl_micros })
+        let has_key = flags & KEY != 0;
+        Some(Self { len, timestamp: u64::from_le_bytes(timestamp), ttl_micros, has_key })
     }
 }
 

@@ -107,6 +107,7 @@ proptest! {
             len: record.encoded_len(),
             timestamp: record.timestamp,
             ttl_micros: record.ttl_micros,
+            has_key: record.key.is_some(),
         };
         prop_assert_eq!(RecordHead::peek(&bytes), Some(head));
         prop_assert_eq!(RecordHead::peek(&bytes[..15]), None);
@@ -117,7 +118,8 @@ proptest! {
         let heads: Vec<_> = records.heads().collect();
         let whole = records.iter().map(|record| {
             let (len, ttl_micros) = (record.as_bytes().len(), record.ttl_micros());
-            (record.as_bytes(), RecordHead { len, timestamp: record.timestamp(), ttl_micros })
+            let has_key = record.key().is_some();
+            (record.as_bytes(), RecordHead { len, timestamp: record.timestamp(), ttl_micros, has_key })
         });
         prop_assert_eq!(heads, whole.collect::<Vec<_>>());
     }

@@ -62,9 +62,9 @@ fn a_directory_of_another_program() {
 #[test]
 fn a_directory_of_another_version() {
     let stored = Stored::with_messages();
-    fs::write(stored.path().join("FORMAT"), "zaichik journal\nformat 2\n").expect("written");
+    fs::write(stored.path().join("FORMAT"), "zaichik journal\nformat 3\n").expect("written");
     for command in COMMANDS {
-        let line = contains("has format 2, but this version reads format 1\n");
+        let line = contains("has format 3, but this version reads format 2\n");
         stored.store(command).assert().code(9).stdout(is_empty()).stderr(line);
     }
 }

@@ -1,6 +1,6 @@
 //! Stores what a broker commits.
 
-use zaichik_engine::store::{Commit, Op};
+use zaichik_engine::store::{Commit, Op, Row};
 
 use super::Journal;
 use crate::disk::Disk;
@@ -14,16 +14,22 @@ impl<D: Disk> Journal<D> {
     ///
     /// Those of [`commit`](Self::commit).
     pub fn commit_rows(&mut self, commit: &Commit) -> Result<(), StoreError> {
-        let (mut key, mut head) = (Vec::new(), Vec::new());
+        let (mut key, mut front, mut head) = (Vec::new(), Vec::new(), Vec::new());
         self.transact(|draft| {
             for op in &commit.ops {
                 key.clear();
                 match op {
                     Op::Put { row } => {
+                        front.clear();
                         head.clear();
                         row.key().encode(&mut key);
-                        row.encode_head(&mut head);
-                        draft.put(&key, &[&head, row.data()])?;
+                        row.encode_head(&mut front);
+                        if let Row::Records(records) = row
+                            && let Some(known) = records.head()
+                        {
+                            known.encode(&mut head);
+                        }
+                        draft.put(&key, &head, &[&front, row.data()])?;
                     }
                     Op::Remove { key: removed } => {
                         removed.encode(&mut key);
@@ -48,7 +54,7 @@ impl<D: Disk> Journal<D> {
 mod tests {
     use bytes::{Bytes, BytesMut};
     use zaichik_engine::Timestamp;
-    use zaichik_engine::store::{Fetch, Key, MetaRow, RecordsRow, Row, Run, RunKind, Ticket};
+    use zaichik_engine::store::{Fetch, Key, MetaRow, RecordsRow, Run, RunKind, Ticket};
     use zaichik_proto::Record;
 
     use super::*;

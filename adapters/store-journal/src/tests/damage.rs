@@ -12,16 +12,21 @@ use crate::simulated::{SimulatedDisk, next};
 
 /// A disk with these commits, the floor as high as the last, and how many segments were removed.
 pub(super) fn disk(seed: u64, ops: usize) -> (SimulatedDisk, Vec<Rows>) {
+    try_disk(seed, ops).unwrap()
+}
+
+/// The same, if the journal accepts them.
+pub(super) fn try_disk(seed: u64, ops: usize) -> Result<(SimulatedDisk, Vec<Rows>), StoreError> {
     let commits = commits(seed, ops);
     let states = states(&commits);
     let mut journal = Journal::on(SimulatedDisk::new(seed), options()).unwrap();
     let mut now = Duration::ZERO;
     for one in &commits {
-        commit(&mut journal, one).unwrap();
+        commit(&mut journal, one)?;
         now += Duration::from_millis(100);
-        journal.tend(now).unwrap();
+        journal.tend(now)?;
     }
-    (journal.into_disk(), states)
+    Ok((journal.into_disk(), states))
 }
 
 pub(super) fn segments(disk: &SimulatedDisk) -> Vec<File> {
@@ -137,15 +142,17 @@ fn a_file_that_is_missing_or_exchanged_is_found() {
     let other = disk.copy(1);
     other.replace(
         File::Identity,
-        Some(b"zaichik journal\nformat 1\nstore 00000000000000000000000000000008\n".to_vec()),
+        Some(b"zaichik journal\nformat 2\nstore 00000000000000000000000000000008\n".to_vec()),
     );
     assert!(matches!(damage(reopen(other)), Some((_, Damage::OtherStore))));
     let unnamed = disk.copy(1);
     unnamed.replace(File::Identity, None);
     assert_eq!(damage(reopen(unnamed)), Some((File::Identity, Damage::Identity)));
-    let newer = disk.copy(1);
-    newer.replace(File::Identity, Some(b"zaichik journal\nformat 2\n".to_vec()));
-    assert!(matches!(reopen(newer), Err(OpenError::Version { found: 2 })));
+    for format in [1, 3] {
+        let other = disk.copy(1);
+        other.replace(File::Identity, Some(format!("zaichik journal\nformat {format}\n").into_bytes()));
+        assert!(matches!(reopen(other), Err(OpenError::Version { found }) if found == format));
+    }
     let without_floor = disk.copy(1);
     without_floor.replace(File::Floor, None);
     assert_eq!(reopen(without_floor).unwrap().1, *states.last().unwrap());

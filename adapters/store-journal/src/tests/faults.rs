@@ -115,7 +115,7 @@ fn a_commit_for_which_there_is_no_space_changes_nothing_and_can_be_repeated() {
 fn an_owner_whose_directory_was_claimed_by_another_stores_nothing_more() {
     let disk = SimulatedDisk::new(1);
     let mut journal = Journal::on(disk.clone(), options()).unwrap();
-    journal.commit(&[Op::Put { key: b"\x04a", value: &[b"1"] }]).unwrap();
+    journal.commit(&[Op::Put { key: b"\x04a", head: &[], value: &[b"1"] }]).unwrap();
     let effects = disk.effects();
     disk.take_away();
     assert!(matches!(journal.commit(&[Op::Remove { key: b"\x04a" }]), Err(StoreError::Fenced)));
@@ -127,10 +127,13 @@ fn a_commit_that_is_too_long_changes_nothing() {
     let mut journal = Journal::on(SimulatedDisk::new(1), options()).unwrap();
     let value = vec![0; 1 << 20];
     let pieces = vec![value.as_slice(); 1024];
-    let long = [Op::Put { key: b"\x04a", value: &pieces }];
+    let long = [Op::Put { key: b"\x04a", head: &[], value: &pieces }];
     assert!(matches!(journal.commit(&long), Err(StoreError::TooLong)));
-    assert!(matches!(journal.commit(&[Op::Put { key: b"", value: &[] }]), Err(StoreError::TooLong)));
-    journal.commit(&[Op::Put { key: b"\x04a", value: &[b"1"] }]).unwrap();
+    assert!(matches!(
+        journal.commit(&[Op::Put { key: b"", head: &[], value: &[] }]),
+        Err(StoreError::TooLong)
+    ));
+    journal.commit(&[Op::Put { key: b"\x04a", head: &[], value: &[b"1"] }]).unwrap();
     assert_eq!(read(&mut journal).unwrap().len(), 1);
 }
 
@@ -138,7 +141,7 @@ fn a_commit_that_is_too_long_changes_nothing() {
 fn a_row_that_cannot_be_read_is_named_with_its_file_and_place() {
     let disk = SimulatedDisk::new(1);
     let mut journal = Journal::on(disk.clone(), options()).unwrap();
-    journal.commit(&[Op::Put { key: b"\x04a", value: &[b"value"] }]).unwrap();
+    journal.commit(&[Op::Put { key: b"\x04a", head: &[], value: &[b"value"] }]).unwrap();
     disk.replace(File::Segment(1), None);
     let error = journal.get(b"\x04a").unwrap_err().to_string();
     assert!(error.starts_with("cannot read byte 160 of segment-0000000001: "), "{error}");

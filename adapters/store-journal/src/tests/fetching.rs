@@ -37,7 +37,7 @@ impl Meddling {
         for _ in 0..below(&mut self.random, 8) {
             let value: Vec<u8> = (0..400).map(|_| next(&mut self.random) as u8).collect();
             let key = start_key(4, 0, below(&mut self.random, 6) as u64);
-            journal.commit(&[Op::Put { key: &key, value: &[&value] }]).unwrap();
+            journal.commit(&[Op::Put { key: &key, head: &[], value: &[&value] }]).unwrap();
             self.now += Duration::from_millis(60);
             journal.tend(self.now).unwrap();
             if self.first < RECORDS / 2 && below(&mut self.random, 40) == 0 {

@@ -126,7 +126,7 @@ fn the_reserve_is_used_piece_by_piece_until_there_is_space_again() {
     assert_eq!(reserve(), 64 << 10);
     disk.set_capacity(Some(disk.used()));
     let put = |journal: &mut Journal<SimulatedDisk>, len: usize| {
-        journal.commit(&[Op::Put { key: b"\x04key", value: &[&vec![1; len]] }])
+        journal.commit(&[Op::Put { key: b"\x04key", head: &[], value: &[&vec![1; len]] }])
     };
     put(&mut journal, 300).unwrap();
     assert!(journal.info().is_full);
@@ -162,7 +162,7 @@ fn a_journal_without_space_cleans_itself_until_it_has_some() {
         // One row in ten stays.
         for start in 0..160_u64 {
             let key = start_key(2, u32::from(start % 10 == 0), start);
-            journal.commit(&[Op::Put { key: &key, value: &[&[7; 1000]] }]).unwrap();
+            journal.commit(&[Op::Put { key: &key, head: &[], value: &[&[7; 1000]] }]).unwrap();
             now += SECOND;
             journal.tend(now).unwrap();
         }
@@ -192,12 +192,12 @@ fn a_full_disk_with_a_reserve_can_be_opened() {
     for syncing in [Syncing::EachCommit, Syncing::OnDemand] {
         let options = Options { syncing, ..options() };
         let mut journal = Journal::on(disk.clone(), options).unwrap();
-        journal.commit(&[Op::Put { key: b"\x04a", value: &[b"1"] }]).unwrap();
+        journal.commit(&[Op::Put { key: b"\x04a", head: &[], value: &[b"1"] }]).unwrap();
         drop(journal);
         disk.set_capacity(Some(disk.used()));
         let mut journal = Journal::on(disk.clone(), options).unwrap();
         // There may have been space left in what was written ahead.
-        journal.commit(&[Op::Put { key: b"\x04a", value: &[&[1; 500]] }]).unwrap();
+        journal.commit(&[Op::Put { key: b"\x04a", head: &[], value: &[&[1; 500]] }]).unwrap();
         assert!(journal.info().is_full);
         disk.set_capacity(None);
     }

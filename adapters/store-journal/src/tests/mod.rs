@@ -5,6 +5,7 @@ mod damage;
 mod faults;
 mod fetching;
 mod full;
+mod heads;
 #[cfg(feature = "planted")]
 mod planted;
 mod rescue;

@@ -5,10 +5,12 @@ use super::damage::{check_damage, check_flips};
 use super::faults::check_faults;
 use super::fetching::check_fetches;
 use super::full::check_full;
+use super::heads::check_heads;
 use super::unsynced::{check_failures, check_power};
 use crate::planted::{Defect, plant};
 
 fn check(seed: u64) -> Result<(), String> {
+    let _ = check_heads(seed, 300)?;
     check_damage(seed, 60)?;
     check_flips(seed, 30)?;
     check_faults(seed, 60)?;

@@ -124,7 +124,7 @@ fn an_interrupted_repair_leaves_a_journal_that_does_not_open_without_the_amendme
     let mut bytes = disk.content(file).unwrap();
     bytes[150] ^= 1;
     disk.replace(file, Some(bytes));
-    let amended = [Op::Put { key: b"amended", value: &[b"yes"] }];
+    let amended = [Op::Put { key: b"amended", head: &[], value: &[b"yes"] }];
     let (mut stops, mut refused) = (0, 0);
     loop {
         let mut damaged = disk.copy(stops);

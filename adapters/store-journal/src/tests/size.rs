@@ -23,7 +23,7 @@ fn open(seed: u64) -> Journal<SimulatedDisk> {
 fn put(journal: &mut Journal<impl Disk>, rows: &[([u8; 13], Vec<u8>)], trim: Option<(u64, u64)>) {
     let values: Vec<[&[u8]; 1]> = rows.iter().map(|(_, value)| [value.as_slice()]).collect();
     let mut ops: Vec<Op<'_>> =
-        rows.iter().zip(&values).map(|((key, _), value)| Op::Put { key, value }).collect();
+        rows.iter().zip(&values).map(|((key, _), value)| Op::Put { key, head: &[], value }).collect();
     ops.extend(trim.map(|(from, to)| Op::Trim { topic: 0, from, to }));
     let before = journal.info();
     journal.commit(&ops).unwrap();

@@ -1,8 +1,8 @@
 //! The journal under a broker's store, on a disk that loses power.
 
-use zaichik_engine::store::Commit;
+use zaichik_engine::store::{Commit, Row};
 use zaichik_store_journal::simulated::{Fault, SimulatedDisk};
-use zaichik_store_journal::{Journal, Options, StoreError};
+use zaichik_store_journal::{Journal, Options, Shown, StoreError};
 
 use crate::sim::random::Rng;
 
@@ -85,9 +85,19 @@ impl SimulatedJournal {
         }
         let mut journal = open(&self.disk)?;
         let mut rows = Vec::new();
-        let read = journal.rows(|key, value| {
-            rows.push((key.to_vec(), value.to_vec()));
-            Ok::<_, StoreError>(())
+        let mut known = None;
+        let read = journal.read_back(|key, shown| {
+            match shown {
+                Shown::Head(head) => known = Some(head.to_vec()),
+                Shown::Value(value) => {
+                    let found = known.take();
+                    if found.is_some() && found != head_of(key, value) {
+                        return Err(corrupt(format!("the head of {key:?} is {found:?}")));
+                    }
+                    rows.push((key.to_vec(), value.to_vec()));
+                }
+            }
+            Ok::<_, StoreError>(true)
         });
         read.map_err(|error| error.to_string())?;
         self.journal = Some(journal);
@@ -106,6 +116,14 @@ impl SimulatedJournal {
 fn open(disk: &SimulatedDisk) -> Result<Journal<SimulatedDisk>, String> {
     let options = Options { segment_bytes: SEGMENT, reserve_bytes: RESERVE, ..Options::new(7) };
     Journal::on(disk.clone(), options).map_err(|error| error.to_string())
+}
+
+/// What is known of a row without its records.
+fn head_of(key: &[u8], value: &[u8]) -> Option<Vec<u8>> {
+    let Ok(Row::Records(row)) = Row::decode(key, value) else { return None };
+    let mut head = Vec::new();
+    row.head()?.encode(&mut head);
+    Some(head)
 }
 
 fn corrupt(error: String) -> StoreError {

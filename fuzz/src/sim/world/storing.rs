@@ -12,9 +12,10 @@ use crate::restored::same_rows;
 use crate::sim::app::at;
 use crate::sim::check::{Broken, Verdict};
 use crate::sim::planted::Saboteur;
+use crate::sim::random::{Concern, Rng};
 use crate::sim::trace::{self, Event};
 use crate::sim::{MILLI, SECOND};
-use zaichik_engine::store::Commit;
+use zaichik_engine::store::{Commit, Row, RowError};
 
 /// Of the commits of a broker with much state, one in that many is compared with it.
 const COMPARED: u64 = 16;
@@ -256,11 +257,24 @@ impl World {
         Ok(())
     }
 
-    /// A broker from the rows that are durable.
-    fn restored(&self, broker_now: u64) -> Result<Broker, zaichik_engine::store::RowError> {
+    /// A broker from the rows that are durable. All records stay in the store, or none, or some.
+    fn restored(&self, broker_now: u64) -> Result<Broker, RowError> {
         let seed = self.plan.seed_of_broker(self.counts.recoveries);
         let mut restore = Restore::new(self.plan.broker(), seed)?;
-        for (key, value) in self.storing.iter().flat_map(|storing| storing.durable.encoded()) {
+        let Some(storing) = self.storing.as_deref() else { return restore.finish(at(broker_now)) };
+        let mut rng = Rng::new(self.plan.seed, Concern::Heads, self.counts.recoveries);
+        let shown = rng.below(3);
+        for ((key, value), row) in storing.durable.encoded().zip(storing.durable.iter()) {
+            if let Row::Records(records) = row
+                && let Some(known) = records.head()
+                && (shown == 2 || shown == 1 && rng.once_in(2))
+            {
+                let mut head = Vec::new();
+                known.encode(&mut head);
+                if restore.head(key, &head)? {
+                    continue;
+                }
+            }
             restore.row(key, &value)?;
         }
         restore.finish(at(broker_now))

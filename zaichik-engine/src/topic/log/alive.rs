@@ -97,7 +97,7 @@ impl Part<'_> {
         let (dead, dead_records) = self.losses.map_or((0, 0), |losses| (losses.dead, losses.dead_records));
         let sparse = self.losses.and_then(Losses::sparse);
         let all = self.end.saturating_sub(self.span.start);
-        let len = self.cold.map_or(self.data.len(), |cold| cold.len);
+        let len = self.len();
         let records = sparse.map_or(if len == 0 { 0 } else { all }, SparseIndex::len);
         Amount { records: records.saturating_sub(dead_records), bytes: (len.saturating_sub(dead)) as u64 }
     }

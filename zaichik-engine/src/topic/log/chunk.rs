@@ -90,6 +90,11 @@ impl<'a> Part<'a> {
         self.span.has_own || (self.data.is_empty() && self.cold.is_none())
     }
 
+    /// Bytes of its records, wherever they are.
+    pub(super) fn len(&self) -> usize {
+        self.cold.map_or(self.data.len(), |cold| cold.len)
+    }
+
     /// The state of an offset whose record was removed from this part; `None` if it is present, or if the whole part is
     /// a hole.
     pub(super) fn gone(&self, offset: u64) -> Option<RecordState> {

@@ -156,7 +156,7 @@ impl Log {
         owed.fits(self.amount())
     }
 
-    /// Removes what limits have removed, if the first record is not in a cold chunk any more.
+    /// Removes what limits have removed, unless that is only a part of a cold chunk.
     pub(in crate::topic) fn drop_owed(&mut self) {
         let Dropped { offset: to, base } = self.dropped;
         let is_owed = to > self.first.offset || base > self.first_bytes;
@@ -164,7 +164,16 @@ impl Log {
             return;
         }
         let mut offset = self.first.offset;
-        while let Some(part) = self.part(self.index_of(offset)).filter(|part| part.cold.is_none()) {
+        while let Some(part) = self.part(self.index_of(offset)) {
+            if part.cold.is_some() {
+                // After a restart, chunks begin elsewhere than before.
+                let end_base = part.span.base.saturating_add(part.len() as u64);
+                if part.end > to && end_base > base {
+                    break;
+                }
+                offset = part.end;
+                continue;
+            }
             let records = part.records(self.locate(self.first.moved_to(offset)));
             let removed = records.take_while(|one| {
                 self.steps.add(1);

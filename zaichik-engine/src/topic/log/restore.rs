@@ -4,10 +4,10 @@ use bytes::{Bytes, BytesMut};
 use zaichik_proto::{RecordHead, RecordRef};
 
 use super::Log;
-use super::chunk::{Chunk, Span, own_death};
+use super::chunk::{CHUNK, Chunk, Cold, Span, own_death};
 use super::deaths::RecordInfo;
 use super::losses::{Losses, SparseIndex};
-use crate::store::{Mark, RecordsRow, RunKind};
+use crate::store::{Mark, RecordsHead, RecordsRow, RunKind};
 use crate::topic::amount::Amount;
 use crate::topic::position::Position;
 use crate::topic::retired::Retired;
@@ -45,6 +45,53 @@ impl Log {
         true
     }
 
+    /// Appends the records of a row that stay in the store; `false` if it does not continue the log. Short rows become one
+    /// chunk, but none has records on both sides of the offset `divided_at`.
+    pub(in crate::topic) fn restore_cold(
+        &mut self,
+        head: &RecordsHead,
+        divided_at: u64,
+        retired: &mut Retired,
+    ) -> bool {
+        let (first_timestamp, last_timestamp) =
+            (head.first_timestamp.as_micros(), head.last_timestamp.as_micros());
+        if head.start != self.end || first_timestamp < self.last_timestamp {
+            return false;
+        }
+        self.close_allocation(false, retired);
+        (self.tail, self.tail_charge) = (BytesMut::new(), 0);
+        if self.is_empty() {
+            (self.first_timestamp, self.first_own_death) = (first_timestamp, u64::MAX);
+            self.first_bytes = self.end_bytes;
+        }
+        let (end, len) = (head.end(), head.bytes as usize);
+        let last = self.chunks.back_mut().filter(|_| head.start != divided_at);
+        let joined = last.and_then(|chunk| Some((&mut chunk.span, &mut chunk.end, chunk.cold.as_mut()?)));
+        let joined = joined.filter(|(.., cold)| cold.len.saturating_add(len) <= CHUNK);
+        if let Some((span, chunk_end, cold)) = joined {
+            (span.last_timestamp, *chunk_end) = (last_timestamp, end);
+            cold.len = cold.len.saturating_add(len);
+        } else {
+            let span = Span { start: head.start, base: self.end_bytes, last_timestamp, has_own: false };
+            let (allocation, cold) = (self.allocation.wrapping_sub(1), Some(Cold { len, first_timestamp }));
+            let data = Bytes::new();
+            self.add_chunk(Chunk {
+                span,
+                end,
+                data,
+                allocation,
+                charge: 0,
+                losses: None,
+                cold,
+                hot_until: 0,
+            });
+        }
+        self.cold_bytes = self.cold_bytes.saturating_add(len as u64);
+        (self.end, self.last_timestamp) = (end, last_timestamp);
+        self.end_bytes = self.end_bytes.saturating_add(len as u64);
+        true
+    }
+
     /// All records are appended: those below `first` are gone; `false` if that is above the end.
     pub(in crate::topic) fn restore_first(&mut self, first: u64) -> bool {
         self.begin_at(self.first.offset);
@@ -73,9 +120,9 @@ impl Log {
         }
     }
 
-    /// All records, in order.
-    pub(in crate::topic) fn restored(&self) -> impl Iterator<Item = Restored<'_>> {
-        let parts = (0..=self.chunks.len()).filter_map(|index| self.part(index));
+    /// The records that are in memory, in order, from about this offset on.
+    pub(in crate::topic) fn restored(&self, from: u64) -> impl Iterator<Item = Restored<'_>> {
+        let parts = (self.index_of(from)..=self.chunks.len()).filter_map(|index| self.part(index));
         parts.flat_map(|part| {
             let mut rest = part.data;
             part.records(Position::at(part.span.start)).map_while(move |found| {

@@ -56,7 +56,7 @@ impl Log {
         };
         let mut parts = (0..=self.chunks.len()).filter_map(|index| self.part(index)).peekable();
         staging.from = parts.peek().map_or(self.end, |part| part.span.start);
-        parts.for_each(|part| staging.cuts.add(part.span.start, part.data.len() as u64));
+        parts.for_each(|part| staging.cuts.add(part.span.start, part.len() as u64));
         self.staging = Some(Box::new(staging));
     }
 

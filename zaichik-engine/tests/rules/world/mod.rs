@@ -29,7 +29,7 @@ pub(crate) use zaichik_testkit::{Op, Sub, done, keyed, mortal, put, put_all, rec
 pub(crate) use self::dice::Dice;
 pub(crate) use self::peer::Peer;
 use self::pipe::Pipe;
-pub(crate) use self::recover::encoded;
+pub(crate) use self::recover::{encoded, head};
 use self::remote::Remote;
 pub(crate) use self::remote::RemoteId;
 use self::turns::MAX_STEPS;

@@ -20,6 +20,29 @@ impl World {
         self.replace(restored);
     }
 
+    /// The broker ends without a word, and one that is restored from its rows takes its place; all records that can stay in
+    /// the store do.
+    pub(crate) fn recover_by_heads(&mut self, rows: &[Row], now: Timestamp) {
+        let restored = self.restore_by_heads(rows, now).expect("consistent rows");
+        self.replace(restored);
+        self.broker.begin_storing();
+    }
+
+    /// A broker from rows, whose records stay in the store if they can.
+    pub(crate) fn restore_by_heads(&self, rows: &[Row], now: Timestamp) -> Result<Broker, RowError> {
+        let mut restore = Restore::new(self.broker.config().clone(), Seed::new(1, 2))?;
+        for (row, (key, value)) in rows.iter().zip(encoded(rows)) {
+            let is_taken = match head(row) {
+                Some(head) => restore.head(&key, &head)?,
+                None => false,
+            };
+            if !is_taken {
+                restore.row(&key, &value)?;
+            }
+        }
+        restore.finish(now)
+    }
+
     /// The broker and its machine end without a word. Of its commits, only these rows are left, so another instance takes
     /// its place.
     pub(crate) fn lose_commits(&mut self, rows: &[Row], instance: u128) {
@@ -52,6 +75,14 @@ impl World {
         rows.iter().try_for_each(|(key, value)| restore.row(key, value))?;
         restore.finish(now)
     }
+}
+
+/// What is known of a row without its records, if that may be enough.
+pub(crate) fn head(row: &Row) -> Option<Vec<u8>> {
+    let Row::Records(row) = row else { return None };
+    let mut head = Vec::new();
+    row.head()?.encode(&mut head);
+    Some(head)
 }
 
 /// The keys and values of rows.
