@@ -4,6 +4,8 @@
 
 mod check;
 mod dump;
+#[cfg(all(target_os = "linux", target_env = "gnu"))]
+mod full;
 mod info;
 #[path = "../pty/mod.rs"]
 mod pty;
