@@ -85,13 +85,16 @@ impl Faults {
 
     /// Lets a broker command use the directory, on the disk with faults.
     pub fn below<'a>(&self, command: &'a mut Command) -> &'a mut Command {
+        self.load(command, "data").arg("--data").arg(self.data())
+    }
+
+    /// Lets any command meet the faults, in a directory with this name in the folder.
+    pub fn load<'a>(&self, command: &'a mut Command, directory: &str) -> &'a mut Command {
         command
             .env("LD_PRELOAD", self.folder.join("faults.so"))
             .env("FAULT_CONTROL", self.folder.join("control"))
             .env("FAULT_GATE", self.folder.join("gate"))
-            .env("FAULT_DIRECTORY", self.data())
-            .arg("--data")
-            .arg(self.data())
+            .env("FAULT_DIRECTORY", self.folder.join(directory))
     }
 
     /// Lets so many calls fail, on files whose names begin like this; `None`: until it is lifted.

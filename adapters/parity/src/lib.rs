@@ -9,6 +9,8 @@
 #[cfg(unix)]
 pub mod access;
 #[cfg(unix)]
+pub mod backups;
+#[cfg(unix)]
 pub mod commands;
 #[cfg(unix)]
 pub mod configuration;
@@ -37,7 +39,7 @@ pub mod lifecycle;
 #[cfg(unix)]
 pub mod listeners;
 mod messages;
-#[cfg(all(target_os = "linux", target_env = "gnu"))]
+#[cfg(unix)]
 mod numbered;
 #[cfg(unix)]
 mod outcome;
@@ -145,6 +147,9 @@ macro_rules! command_tests {
         #[cfg(target_os = "linux")]
         $crate::command_tests!($command, resident;
             b8_the_memory_of_the_process_does_not_grow_with_what_is_stored
+        );
+        $crate::command_tests!($command, backups;
+            b_60_a_backup_of_a_broker_under_load_is_another_instance_each_time_it_is_restored
         );
         $crate::command_tests!($command, kills;
             b1_a_broker_killed_under_load_loses_and_repeats_nothing

@@ -2,6 +2,7 @@
 #![cfg(unix)]
 #![expect(clippy::expect_used, clippy::indexing_slicing, reason = "a test fails by panicking")]
 
+mod backup;
 mod check;
 mod dump;
 #[cfg(all(target_os = "linux", target_env = "gnu"))]
