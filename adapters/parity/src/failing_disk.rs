@@ -13,7 +13,7 @@ use crate::directory::Directory;
 use crate::fault_layer::{Errno, Faults, Operation};
 use crate::messages::{connect, next_message};
 use crate::numbered::{Publishing, TOPIC, body, check, create_topics};
-use crate::process::{Broker, command};
+use crate::process::{Broker, command, refused};
 use crate::script;
 
 /// The kind of the frame that says why the broker closes a connection.
@@ -238,9 +238,8 @@ pub fn a_start_that_the_disk_refuses_is_code_74(path: &str) {
     for (operation, file, error) in AT_START {
         let fault = faults.fail(operation, file, error, None);
         for _ in 0..2 {
-            let output = prepared(0).output().expect("the command runs");
-            let log = String::from_utf8(output.stderr).expect("text");
-            assert_eq!(output.status.code(), Some(74), "{operation:?} {file}: {log}");
+            let (code, log) = refused(&mut prepared(0));
+            assert_eq!(code, Some(74), "{operation:?} {file}: {log}");
             let lines: Vec<_> = log.lines().filter(|line| !line.contains(" INFO ")).collect();
             assert_eq!(lines.len(), 1, "{operation:?} {file}: {log}");
             let system = std::io::Error::from(error).to_string();

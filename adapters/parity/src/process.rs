@@ -148,6 +148,20 @@ fn kill(signal: &str, id: u32) {
     assert!(status.success());
 }
 
+/// Runs a broker command that does not start; returns its exit code and its log.
+pub(crate) fn refused(command: &mut Command) -> (Option<i32>, String) {
+    let mut process = Running(command.spawn().expect("the command runs"));
+    let stderr = BufReader::new(process.0.stderr.take().expect("a pipe"));
+    let mut log = String::new();
+    for line in stderr.lines() {
+        let line = line.expect("text");
+        assert!(!line.contains("ready in "), "it starts: {log}");
+        log.push_str(&line);
+        log.push('\n');
+    }
+    (process.wait(), log)
+}
+
 /// The port in a log line with an address of the broker, if it is one.
 fn ports(line: &str) -> impl Iterator<Item = u16> {
     let address = line.split_once("listening zaichik://127.0.0.1:");
