@@ -129,6 +129,17 @@ fn the_unit_restarts_a_broker_that_may_start_the_next_time() {
 }
 
 #[test]
+fn the_unit_goes_on_trying_at_longer_and_longer_intervals() {
+    let one = |name: &str| unit(name).next().unwrap_or_else(|| panic!("the unit has {name}"));
+    assert_eq!(one("StartLimitIntervalSec"), "0", "it never gives up");
+    assert_eq!(one("Restart"), "on-failure");
+    assert!(duration(one("RestartSec")) < duration(one("RestartMaxDelaySec")));
+    assert!(one("RestartSteps").parse::<u32>().expect("a number") > 0);
+    let of_unit = UNIT.split("[Service]").next().expect("its first section");
+    assert!(of_unit.contains("StartLimitIntervalSec="), "only that section may have it");
+}
+
+#[test]
 fn service_managers_wait_longer_than_a_drain() {
     let default = DEFAULTS.lines().find_map(|line| line.strip_prefix("drain = "));
     let default = default.expect("a default").trim_matches('"');

@@ -1,5 +1,7 @@
 //! The HTTP server of a broker command.
 
+use std::process::Command;
+
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpStream, UnixStream};
 use zaichik_tokio::{Client, TopicOptions};
@@ -14,7 +16,12 @@ const TOO_MANY: usize = 40;
 
 /// A broker with HTTP, and its HTTP port.
 pub(crate) fn start(path: &str, arguments: &[&str]) -> (Broker, u16) {
-    let broker = Broker::run(command(path, 0).args(["--http", "127.0.0.1:0"]).args(arguments));
+    run(command(path, 0).args(arguments))
+}
+
+/// The same with a prepared command.
+pub(crate) fn run(command: &mut Command) -> (Broker, u16) {
+    let broker = Broker::run(command.args(["--http", "127.0.0.1:0"]));
     let mut ports = broker.start.iter().filter_map(|line| line.split_once("listening http://127.0.0.1:"));
     let (_, port) = ports.next().expect("the log has the HTTP address");
     let port = port.strip_suffix(" (/healthz /readyz /metrics)\n").expect("the log lists the pages");

@@ -16,7 +16,7 @@ use zaichik_driver::{ClientError, RequestError, Start};
 use zaichik_tokio::{Client, Delivery, PublishReceipt, Subscription, TopicOptions};
 
 use crate::directory::Directory;
-use crate::messages::next_message;
+use crate::messages::{connect, next_message};
 use crate::process::{Broker, command};
 use crate::random::Random;
 use crate::script;
@@ -312,15 +312,6 @@ impl Consumer {
     fn committed(&self, offset: u64) {
         self.answered.cursors[self.index].store(offset.saturating_add(1), Ordering::Relaxed);
     }
-}
-
-/// A client that notices soon that the broker is back.
-async fn connect(port: u16) -> Client {
-    let client = Client::builder(&format!("127.0.0.1:{port}")).configure(|config| {
-        config.reconnect_min = Duration::from_millis(1);
-        config.reconnect_max = Duration::from_millis(20);
-    });
-    client.connect().await.expect("the broker listens")
 }
 
 const fn is_in_transaction(number: u64) -> bool {

@@ -9,16 +9,22 @@
 #[cfg(unix)]
 pub mod access;
 #[cfg(unix)]
+pub mod backups;
+#[cfg(unix)]
 pub mod commands;
 #[cfg(unix)]
 pub mod configuration;
 #[cfg(unix)]
 mod directory;
+#[cfg(all(target_os = "linux", target_env = "gnu"))]
+pub mod failing_disk;
+#[cfg(all(target_os = "linux", target_env = "gnu"))]
+pub mod fault_layer;
 #[cfg(unix)]
 pub mod faults;
 #[cfg(target_os = "linux")]
 pub mod frozen;
-#[cfg(target_os = "linux")]
+#[cfg(all(target_os = "linux", target_env = "gnu"))]
 pub mod full_disk;
 #[cfg(unix)]
 pub mod hoards;
@@ -34,6 +40,8 @@ pub mod lifecycle;
 pub mod listeners;
 mod messages;
 #[cfg(unix)]
+mod numbered;
+#[cfg(unix)]
 mod outcome;
 #[cfg(unix)]
 mod process;
@@ -44,6 +52,8 @@ pub mod resident;
 #[cfg(unix)]
 pub mod retention;
 mod script;
+#[cfg(all(target_os = "linux", target_env = "gnu"))]
+pub mod slow_disk;
 #[cfg(unix)]
 pub mod storage;
 #[cfg(unix)]
@@ -139,6 +149,9 @@ macro_rules! command_tests {
         $crate::command_tests!($command, resident;
             b8_the_memory_of_the_process_does_not_grow_with_what_is_stored
         );
+        $crate::command_tests!($command, backups;
+            b_60_a_backup_of_a_broker_under_load_is_another_instance_each_time_it_is_restored
+        );
         $crate::command_tests!($command, kills;
             b1_a_broker_killed_under_load_loses_and_repeats_nothing
         );
@@ -150,9 +163,22 @@ macro_rules! command_tests {
             t8_mistakes_in_declared_topics_are_refused_with_their_line
             t8_declared_topics_are_printed_with_their_lines
         );
-        #[cfg(target_os = "linux")]
+        #[cfg(all(target_os = "linux", target_env = "gnu"))]
+        $crate::command_tests!($command, failing_disk;
+            b6_a_broker_whose_disk_fails_loses_nothing_that_it_acknowledged
+            b_15_an_answer_whose_sync_fails_is_never_sent
+            b8_a_record_that_cannot_be_read_back_is_not_skipped
+            b7_a_sync_at_an_interval_that_fails_makes_another_instance
+            a_start_that_the_disk_refuses_is_code_74
+        );
+        #[cfg(all(target_os = "linux", target_env = "gnu"))]
+        $crate::command_tests!($command, slow_disk;
+            b6_a_disk_that_takes_long_delays_what_depends_on_it_and_nothing_else
+        );
+        #[cfg(all(target_os = "linux", target_env = "gnu"))]
         $crate::command_tests!($command, full_disk;
             a_full_disk_holds_answers_until_there_is_space
+            b9_from_the_reserve_consumers_commit_while_publishes_are_refused
             a_stop_with_a_full_disk_ends_with_its_grace_and_code_74
         );
         $crate::command_tests!($command, interval;

@@ -2,6 +2,10 @@
 
 use std::io::{BufRead, BufReader, Read};
 use std::process::{Child, ChildStderr, Command, Stdio};
+use std::time::Duration;
+
+/// What a broker may take to end, or to log a line that a test waits for.
+const PATIENCE: Duration = Duration::from_secs(40);
 
 /// A running broker, with its log.
 pub(crate) struct Broker {
@@ -82,6 +86,32 @@ impl Broker {
         (self.process.wait(), log)
     }
 
+    /// The same beside other tasks. A broker that does not end in time is killed.
+    pub(crate) async fn ended(self) -> (Option<i32>, String) {
+        self.beside(Self::end).await
+    }
+
+    /// Waits for a line of the log beside other tasks.
+    pub(crate) async fn logged(self, what: &'static str) -> Self {
+        self.beside(|mut broker| {
+            broker.wait_for_log(what);
+            broker
+        })
+        .await
+    }
+
+    /// Waits for something on another thread, which is free again when the broker is killed.
+    async fn beside<T: Send + 'static>(self, wait: impl FnOnce(Self) -> T + Send + 'static) -> T {
+        let id = self.id();
+        let mut waiting = tokio::task::spawn_blocking(|| wait(self));
+        if let Ok(done) = tokio::time::timeout(PATIENCE, &mut waiting).await {
+            return done.expect("no panic");
+        }
+        kill("KILL", id);
+        drop(waiting.await);
+        panic!("the broker does not do what the test waits for")
+    }
+
     /// Closes the pipe of its log, sends the signal, and returns its exit code.
     pub(crate) fn end_without_log_reader(self, signal: &str) -> Option<i32> {
         let Self { process, stderr, .. } = self;
@@ -96,9 +126,7 @@ struct Running(Child);
 
 impl Running {
     fn signal(&self, name: &str) {
-        let kill = format!("kill -{name} {}", self.0.id());
-        let status = Command::new("sh").args(["-c", &kill]).status().expect("a shell");
-        assert!(status.success());
+        kill(name, self.0.id());
     }
 
     fn wait(mut self) -> Option<i32> {
@@ -112,6 +140,26 @@ impl Drop for Running {
         drop(self.0.kill());
         drop(self.0.wait());
     }
+}
+
+fn kill(signal: &str, id: u32) {
+    let kill = format!("kill -{signal} {id}");
+    let status = Command::new("sh").args(["-c", &kill]).status().expect("a shell");
+    assert!(status.success());
+}
+
+/// Runs a broker command that does not start; returns its exit code and its log.
+pub(crate) fn refused(command: &mut Command) -> (Option<i32>, String) {
+    let mut process = Running(command.spawn().expect("the command runs"));
+    let stderr = BufReader::new(process.0.stderr.take().expect("a pipe"));
+    let mut log = String::new();
+    for line in stderr.lines() {
+        let line = line.expect("text");
+        assert!(!line.contains("ready in "), "it starts: {log}");
+        log.push_str(&line);
+        log.push('\n');
+    }
+    (process.wait(), log)
 }
 
 /// The port in a log line with an address of the broker, if it is one.

@@ -82,7 +82,7 @@ impl Storage {
         let (segment_bytes, reserve_bytes) = (self.segment_size, self.segment_size.min(MAX_RESERVE));
         let options = Options { syncing, segment_bytes, reserve_bytes, ..options };
         let mut journal = Journal::open(&self.dir, options)?;
-        let lacks_commits = journal.lacks_commits();
+        let (lacks_commits, is_backup) = (journal.lacks_commits(), journal.is_backup());
         let broker = self.restore(&mut journal, (config, seed), clock).inspect_err(|_| {
             // Nothing was changed, so the next start need not doubt that everything is durable.
             drop(journal.close(Duration::ZERO));
@@ -99,7 +99,12 @@ impl Storage {
                 clock.now().since(begun).as_millis()
             );
         }
-        if lacks_commits {
+        if is_backup {
+            tracing::warn!(
+                "storage: {dir}: another instance, because this is a backup, of which clients may know more than it has; clients \
+                 report a restart, and producers are forgotten"
+            );
+        } else if lacks_commits {
             tracing::warn!(
                 "storage: {dir}: another instance, because the machine ended, or a sync failed, before every commit was \
                  synced: the last ones may be lost; clients report a restart, and producers are forgotten"

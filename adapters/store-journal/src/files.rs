@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use crate::disk::{Disk, Effect, File};
 use crate::error::{OpenError, failed};
 
-/// How many files are kept open.
+/// How many files are kept open, unless they have to stay readable.
 const MAX_OPEN: usize = 64;
 /// Its holder is the owner of the directory; it contains the holder's process id.
 const LOCK: &str = "LOCK";
@@ -26,6 +26,8 @@ pub struct Files {
     is_read_only: bool,
     /// Whether somebody else changes it meanwhile.
     is_shared: bool,
+    /// How many files are kept open at most.
+    most_open: usize,
     open: BTreeMap<File, fs::File>,
     /// Files with writes that were not synced; their handles stay open, because the system reports the error of a sync to them.
     written: BTreeSet<File>,
@@ -103,9 +105,29 @@ impl Files {
         Self { is_shared: true, ..Self::new(path, None, true) }
     }
 
+    /// Reads a directory that exists and that its owner, another process, may change meanwhile: for a
+    /// [backup](crate::backup()). Nothing is locked. Every file that was read stays open, so that it can be read to its end
+    /// although the owner removes it.
+    ///
+    /// # Errors
+    ///
+    /// [`OpenError::Foreign`]; [`OpenError::Store`].
+    pub fn beside(path: &Path) -> Result<Self, OpenError> {
+        refuse_foreign(path)?;
+        Ok(Self { most_open: usize::MAX, ..Self::new(path, None, true) })
+    }
+
     fn new(path: &Path, lock: Option<fs::File>, is_read_only: bool) -> Self {
         let (open, written) = (BTreeMap::new(), BTreeSet::new());
-        Self { path: path.to_owned(), lock, is_read_only, is_shared: false, open, written }
+        Self {
+            path: path.to_owned(),
+            lock,
+            is_read_only,
+            is_shared: false,
+            most_open: MAX_OPEN,
+            open,
+            written,
+        }
     }
 
     /// A handle of its own.
@@ -114,7 +136,7 @@ impl Files {
     }
 
     fn file(&mut self, file: File) -> io::Result<&mut fs::File> {
-        if self.open.len() >= MAX_OPEN && !self.open.contains_key(&file) {
+        if self.open.len() >= self.most_open && !self.open.contains_key(&file) {
             let written = &self.written;
             self.open.retain(|file, _| written.contains(file));
         }
@@ -178,8 +200,12 @@ impl Disk for Files {
         let mut files = Vec::new();
         for entry in fs::read_dir(&self.path)? {
             let entry = entry?;
-            if let Some(file) = entry.file_name().to_str().and_then(File::named) {
-                files.push((file, entry.metadata()?.len()));
+            let Some(file) = entry.file_name().to_str().and_then(File::named) else { continue };
+            match entry.metadata() {
+                Ok(metadata) => files.push((file, metadata.len())),
+                // It was removed since it was listed.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(error) => return Err(error),
             }
         }
         Ok(files)

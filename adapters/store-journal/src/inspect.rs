@@ -27,6 +27,8 @@ pub struct Report {
     pub floor: u64,
     /// Whether the next opening finds that the last commits [may be missing](crate::Journal::lacks_commits).
     pub lacks_commits: bool,
+    /// Whether that is because it is a [copy](crate::backup()) of another directory.
+    pub is_backup: bool,
 }
 
 /// Reads every byte of the directory and compares every checksum. Changes nothing.
@@ -49,6 +51,7 @@ pub(crate) fn examine(
 ) -> Result<Report, StoreError> {
     let lengths = segments(disk)?;
     let found = recover(disk, store, floor, missing)?;
+    let ending = read_ending(disk)?;
     let mut report = Report {
         store,
         rows: 0,
@@ -57,7 +60,8 @@ pub(crate) fn examine(
         bytes: lengths.values().fold(0, |sum, len| sum.saturating_add(*len)),
         sequence: 0,
         floor,
-        lacks_commits: read_ending(disk)? == Ending::OfMachine,
+        lacks_commits: matches!(ending, Ending::OfMachine | Ending::Backup),
+        is_backup: ending == Ending::Backup,
     };
     if let Some(found) = found {
         report.rows = found.index.len();

@@ -35,12 +35,13 @@
 //! first of them, at least those that were synced, and the journal [says](Journal::lacks_commits) that others may be
 //! missing. As long as only the process ends, all are there.
 //!
-//! Without a broker, [`check`] compares every checksum of a directory, [`salvage()`] shows what can be read of a damaged one, and
+//! [`backup()`] copies a directory while its owner goes on. Without a broker, [`check`] compares every checksum of a directory, [`salvage()`] shows what can be read of a damaged one, and
 //! [`repair()`] gives up what is behind the damage; on a [`Trial`] it shows what that is.
 //!
 //! Every module but [`Files`] is free of files and clocks: what happens to the directory is an [`Effect`], which a
 //! [`Disk`] carries out, and time is an argument.
 
+mod backup;
 mod cleaning;
 mod disk;
 mod error;
@@ -76,6 +77,7 @@ mod table;
 mod tests;
 mod trial;
 
+pub use backup::{BackupError, backup};
 pub use cleaning::{MAX_MOVED, MOVED_PER_BROUGHT};
 pub use disk::{Disk, Effect, File};
 pub use error::{Damage, OpenError, StoreError};

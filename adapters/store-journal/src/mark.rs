@@ -1,6 +1,6 @@
-//! The mark of a directory whose commits may not be synced: a file, with text for whoever finds it.
+//! The mark of a directory of which clients may know more than it has: a file, with text for whoever finds it.
 //!
-//! It is there from the opening of a journal that syncs [on demand](crate::Syncing::OnDemand) until its clean end, and says
+//! A backup has one. Any other directory has one if its commits may not be synced: it is there from the opening of a journal that syncs [on demand](crate::Syncing::OnDemand) until its clean end, and says
 //! in which start of the machine the journal was opened. As long as that start lasts, everything that was written is there.
 
 use crate::disk::{Disk, File};
@@ -8,6 +8,8 @@ use crate::error::{StoreError, failed};
 
 /// The length of the text in bytes; all of them are written at once, within one sector.
 const LEN: usize = FRONT.len() + 32 + 1;
+
+const BACKUP: &str = "this is a backup: clients may know more than it has";
 
 const FRONT: &str = "not every commit may be on the disk\nboot ";
 
@@ -20,12 +22,19 @@ pub(crate) enum Ending {
     OfProcess,
     /// Its machine ended, or a sync failed: the last commits may be missing, and of each any part.
     OfMachine,
+    /// It never had one: the directory is a [copy](crate::backup()) of another, whose owner went on.
+    Backup,
 }
 
 /// The text, for a journal that was opened in this start of the machine, if that is known.
 pub(crate) fn encode(boot: Option<u128>) -> String {
     let boot = boot.map_or_else(|| format!("{:?<32}", "unknown"), |boot| format!("{boot:032x}"));
     format!("{FRONT}{boot}\n")
+}
+
+/// The text for a copy.
+pub(crate) fn encode_backup() -> String {
+    format!("{BACKUP:<width$}\n", width = LEN.saturating_sub(1))
 }
 
 /// How the last owner of this directory ended.
@@ -37,6 +46,9 @@ pub(crate) fn read_ending(disk: &mut impl Disk) -> Result<Ending, StoreError> {
     let mut text = [0; LEN];
     let read = disk.read(File::Unsynced, 0, &mut text);
     let _ = read.map_err(|error| failed("read", File::Unsynced, &error))?;
+    if text.starts_with(BACKUP.as_bytes()) {
+        return Ok(Ending::Backup);
+    }
     let opened_in = decode(&text);
     let is_same = opened_in.is_some() && opened_in == disk.boot();
     Ok(if is_same { Ending::OfProcess } else { Ending::OfMachine })
@@ -76,6 +88,18 @@ mod tests {
             assert_eq!(ending(&other), Ending::OfMachine, "byte {at}");
         }
         assert_eq!(ending(encode(None).as_bytes()), Ending::OfMachine);
+    }
+
+    #[test]
+    fn the_mark_of_a_backup_is_as_long_as_any_other() {
+        let text = encode_backup();
+        assert_eq!(text.len(), LEN);
+        assert_eq!(ending(text.as_bytes()), Ending::Backup);
+        for at in 0..BACKUP.len() {
+            let mut other = text.clone().into_bytes();
+            other[at] ^= 1;
+            assert_eq!(ending(&other), Ending::OfMachine, "byte {at}");
+        }
     }
 
     #[test]

@@ -142,7 +142,7 @@ fn read_torn_segment(disk: &mut impl Disk, store: u128, number: u64, len: u64) -
 ///
 /// Its last frame may be one whose write was interrupted; it is left out. The segment behind it, if there is one, was
 /// being created, so that its header may be missing; then one frame in it was not durable.
-fn find_tail(
+pub(crate) fn find_tail(
     disk: &mut impl Disk,
     store: u128,
     last: u64,

@@ -38,6 +38,7 @@ pub fn salvage<E: From<OpenError>>(
     };
     let lengths = segments(disk).map_err(OpenError::from)?;
     let floor = read_floor(disk, store).map_or(0, |floor| floor.sequence);
+    let ending = read_ending(disk).ok();
     let mut report = Report {
         store,
         rows: 0,
@@ -46,7 +47,8 @@ pub fn salvage<E: From<OpenError>>(
         bytes: lengths.values().fold(0, |sum, len| sum.saturating_add(*len)),
         sequence: 0,
         floor,
-        lacks_commits: matches!(read_ending(disk), Ok(Ending::OfMachine)),
+        lacks_commits: matches!(ending, Some(Ending::OfMachine | Ending::Backup)),
+        is_backup: ending == Some(Ending::Backup),
     };
     let index = match recover(disk, store, floor, Missing::IsDamage) {
         Ok(None) => return Ok(Some(report)),

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::PathBuf;
 
 use zaichik_store_journal::{
-    Disk, Effect, File, Files, Journal, Op, OpenError, Options, StoreError, Syncing, check,
+    Disk, Effect, File, Files, Journal, Op, OpenError, Options, StoreError, Syncing, backup, check,
 };
 
 /// A directory that is removed at the end.
@@ -180,4 +180,57 @@ fn a_directory_tells_the_end_of_the_machine_from_that_of_the_process() {
     assert!(!journal.lacks_commits());
     journal.close(std::time::Duration::ZERO).unwrap();
     assert!(!mark.exists());
+}
+
+/// A directory whose first change begins something else.
+struct Beside<'a>(Files, Option<&'a mut dyn FnMut()>);
+impl Disk for Beside<'_> {
+    fn run(&mut self, effect: Effect<'_>) -> std::io::Result<()> {
+        if let Some(go_on) = self.1.take() {
+            go_on();
+        }
+        self.0.run(effect)
+    }
+    fn read(&mut self, file: File, at: u64, bytes: &mut [u8]) -> std::io::Result<usize> {
+        self.0.read(file, at, bytes)
+    }
+    fn files(&mut self) -> std::io::Result<Vec<(File, u64)>> {
+        self.0.files()
+    }
+    fn is_ours(&mut self) -> bool {
+        self.0.is_ours()
+    }
+    fn boot(&mut self) -> Option<u128> {
+        self.0.boot()
+    }
+}
+
+#[test]
+fn a_segment_that_the_owner_removes_is_copied_to_its_end() {
+    let (directory, target) = (Directory::new("owner"), Directory::new("copy"));
+    let mut journal = directory.open().unwrap();
+    let write = |journal: &mut Journal, value: u8| {
+        for row in 0..40 {
+            journal.commit(&[Op::Put { key: &[4, row], value: &[&[value; 300]] }]).unwrap();
+            journal.tend(std::time::Duration::from_secs(value.into())).unwrap();
+        }
+    };
+    write(&mut journal, 1);
+    let first = directory.0.join("segment-0000000001");
+    let mut go_on = || {
+        assert!(first.exists());
+        (2..6).for_each(|value| write(&mut journal, value));
+        assert!(!first.exists(), "its owner has removed it");
+    };
+    let mut copy = Beside(Files::open(&target.0).unwrap(), Some(&mut go_on));
+    let report = backup(&mut Files::beside(&directory.0).unwrap(), &mut copy).unwrap().unwrap();
+    assert!(report.is_backup && report.rows == 40);
+    drop(copy);
+    let mut copied = target.open().unwrap();
+    copied
+        .rows(|_, value| {
+            assert_eq!(value, [1; 300], "the rows of before");
+            Ok::<_, StoreError>(())
+        })
+        .unwrap();
 }

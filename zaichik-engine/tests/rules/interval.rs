@@ -178,6 +178,22 @@ fn b_42_a_store_hears_of_another_instance_with_the_first_commit() {
 }
 
 #[test]
+fn b_60_each_broker_restored_from_a_copy_is_another_instance_until_its_first_commit() {
+    let mut world = World::new();
+    let writer = world.topic(TopicOptions::new().retain_forever());
+    publish(&mut world, &writer, seq(1), "a");
+    let rows: Vec<Row> = world.broker.rows().collect();
+    for instance in [77, 78, 79] {
+        // Nothing of the one before was stored.
+        world.lose_commits(&rows, instance);
+        world.stored = None;
+        let peer = world.connect();
+        assert_eq!(peer.instance(), Some(instance));
+        assert_eq!(publish(&mut world, &peer, seq(1), "b"), "@1", "the producer is a new one");
+    }
+}
+
+#[test]
 fn b_43_a_client_hears_that_the_broker_restarted_and_continues_at_the_stored_cursor() {
     let mut world = World::new();
     let client = world.client();

@@ -16,7 +16,7 @@ use crate::report::{self, OutputArgs};
 
 /// Check that a broker can start with a directory.
 ///
-/// Reads every byte and compares every checksum, then restores a broker in memory: it needs as much of that as the broker.
+/// Reads every byte and compares every checksum, then restores a broker in memory, without the messages that it could read back.
 #[derive(Debug, Args)]
 pub(super) struct Check {
     #[command(flatten)]
@@ -77,7 +77,7 @@ impl Check {
 }
 
 /// Checks everything; `None` if nothing was ever stored.
-fn examine(disk: &mut impl Disk, hash_key: u128) -> Result<Option<(Survey, Report)>, Problem> {
+pub(super) fn examine(disk: &mut impl Disk, hash_key: u128) -> Result<Option<(Survey, Report)>, Problem> {
     let Some(report) = check(disk)? else { return Ok(None) };
     Ok(Some((restore(disk, hash_key)?, report)))
 }
@@ -90,6 +90,8 @@ pub(super) fn restore(disk: &mut impl Disk, hash_key: u128) -> Result<Survey, Pr
     let mut config = BrokerConfig::default();
     // What is stored fits into the memory of the broker that stored it.
     config.memory = u64::MAX;
+    // Only what has to stay in memory is kept there.
+    config.max_resident_bytes = Some(0);
     let mut restore = Restore::new(config, Seed::new(0, hash_key)).map_err(RowError::from)?;
     let mut survey = Survey::default();
     salvage(disk, |found| {

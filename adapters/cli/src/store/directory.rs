@@ -37,6 +37,14 @@ impl Directory {
         Files::read_only(&self.dir).map_err(|error| self.not_opened(error))
     }
 
+    /// Opens it to be read, whoever uses it meanwhile.
+    ///
+    /// # Errors
+    /// It does not exist, or it is one of another program.
+    pub(super) fn beside(&self) -> Result<Files, Failure> {
+        Files::beside(&self.dir).map_err(|error| self.not_opened(error))
+    }
+
     /// Locks it against brokers, and those that read it.
     ///
     /// # Errors

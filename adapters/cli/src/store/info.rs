@@ -32,6 +32,8 @@ struct DirectoryReport {
     sound: bool,
     /// Whether the last commits may be missing, so that a broker would start as another instance.
     lacks_commits: bool,
+    /// Whether that is because it is a copy that `store backup` made.
+    backup: bool,
     last_commit: u64,
     latest: Option<String>,
     segments: usize,
@@ -90,6 +92,7 @@ impl DirectoryReport {
             instance: survey.meta.map(|meta| format!("{:032x}", meta.instance)),
             sound,
             lacks_commits: report.lacks_commits,
+            backup: report.is_backup,
             last_commit: report.sequence,
             latest: survey.latest.map(rfc3339::format),
             segments: report.segments,
@@ -107,6 +110,7 @@ impl DirectoryReport {
         let or_none = |text: &Option<String>| text.clone().unwrap_or_else(|| "-".to_owned());
         let state = match (self.sound, self.lacks_commits) {
             (true, false) => "no damage found: a broker would recover all of this",
+            (true, true) if self.backup => "a backup: a broker would start with it as another instance",
             (true, true) => "the last commits may be missing: a broker would start as another instance",
             (false, _) => "damaged: a broker would not start",
         };

@@ -51,6 +51,11 @@ impl Stored {
         stored
     }
 
+    /// The temporary directory that the storage directory is in.
+    pub(crate) fn folder(&self) -> &Path {
+        &self.0
+    }
+
     pub(crate) fn path(&self) -> PathBuf {
         self.0.join("data")
     }
@@ -140,9 +145,12 @@ pub(crate) struct Broker {
 
 impl Broker {
     pub(crate) fn start(data: &Path) -> Self {
-        let mut command = zaichik();
-        command.args(["-p", "0", "--data"]).arg(data).stderr(Stdio::piped());
-        let mut process = command.spawn().expect("it starts");
+        Self::run(zaichik().arg("--data").arg(data))
+    }
+
+    /// Starts it with a prepared command.
+    pub(crate) fn run(command: &mut Command) -> Self {
+        let mut process = command.args(["-p", "0"]).stderr(Stdio::piped()).spawn().expect("it starts");
         let mut stderr = BufReader::new(process.stderr.take().expect("a pipe"));
         let mut address = None;
         let (mut log, mut line) = (String::new(), String::new());

@@ -17,6 +17,8 @@ pub(super) struct Durability {
     /// Whether the mark exists.
     pub(super) is_marked: bool,
     pub(super) lacks_commits: bool,
+    /// Whether they are missing because this is a copy.
+    pub(super) is_backup: bool,
 }
 
 impl<D: Disk> Journal<D> {
@@ -34,11 +36,17 @@ impl<D: Disk> Journal<D> {
         Ok(())
     }
 
-    /// Whether the machine of an earlier owner ended before all commits were synced, so that the last ones may be missing
-    /// here although they were reported: what clients know of them is to become void. The first commit is durable when it
+    /// Whether the last commits may be missing here although they were reported, because the machine of an earlier owner ended
+    /// before all were synced, or because this is a [backup](Self::is_backup): what clients know of them is to become void. The first commit is durable when it
     /// returns, and is what does that: until then, each opening finds the same.
     pub const fn lacks_commits(&self) -> bool {
         self.durability.lacks_commits
+    }
+
+    /// Whether the directory is a [copy](crate::backup()) of another, whose owner went on; then it
+    /// [lacks commits](Self::lacks_commits).
+    pub const fn is_backup(&self) -> bool {
+        self.durability.is_backup
     }
 
     /// A clean end: makes every commit durable, and does what is to be [tended](Self::tend), at the same `now`.
@@ -59,7 +67,7 @@ impl<D: Disk> Journal<D> {
         if self.durability.lacks_commits {
             self.sync()?;
             self.mark()?;
-            self.durability.lacks_commits = false;
+            (self.durability.lacks_commits, self.durability.is_backup) = (false, false);
         }
         Ok(())
     }

@@ -67,8 +67,12 @@ impl<D: Disk> Journal<D> {
         let options = Options { segment_bytes, ..options };
         let is_torn = recovered.as_ref().is_some_and(|recovered| recovered.is_torn);
         let mut journal = Self::new(disk, options, store, floor, recovered);
-        journal.durability.is_marked = is_marked;
-        journal.durability.lacks_commits = ending == Ending::OfMachine && !is_planted(Defect::LossNotTold);
+        // A backup that is repaired stays one.
+        let stays_backup = missing == Missing::IsAccepted && ending == Ending::Backup;
+        journal.durability.is_marked = is_marked && !stays_backup;
+        let is_told = !stays_backup && !is_planted(Defect::LossNotTold);
+        journal.durability.lacks_commits = is_told && matches!(ending, Ending::OfMachine | Ending::Backup);
+        journal.durability.is_backup = is_told && ending == Ending::Backup;
         if is_torn {
             journal.cut()?;
         }
@@ -133,10 +137,16 @@ impl<D: Disk> Journal<D> {
         let (floor, end) = (self.floor.sequence, self.active.end);
         let mut unsynced = self.active.frames().filter(|(_, header, _)| header.stamp.sequence > floor);
         let mut at = match ending {
-            Ending::Clean => last,
+            Ending::Clean | Ending::Backup => last,
             Ending::OfProcess | Ending::OfMachine => unsynced.next().map_or(last, |(at, ..)| at.min(last)),
         };
         drop(unsynced);
+        if ending == Ending::Backup {
+            // It was synced where it was made, but may have been copied again since.
+            for number in self.lengths.keys().copied().collect::<Vec<_>>() {
+                self.sync_file(File::Segment(number))?;
+            }
+        }
         let file = File::Segment(self.active.segment());
         self.rewrite(file, 0, SEGMENT_HEADER as u64)?;
         while at < end {

@@ -46,10 +46,10 @@ impl Disk for Recorded {
 }
 
 /// A disk, and how many commits were durable.
-type Copied = (SimulatedDisk, usize);
+pub(super) type Copied = (SimulatedDisk, usize);
 
 /// Commits all of a seed. Returns a copy of the disk from before each effect, and which state was durable then.
-fn recorded(seed: u64, ops: usize) -> Result<(Vec<Copied>, Vec<Rows>), String> {
+pub(super) fn recorded(seed: u64, ops: usize) -> Result<(Vec<Copied>, Vec<Rows>), String> {
     let commits = commits(seed, ops);
     let states = states(&commits);
     let mut journal = Journal::on(Recorded::new(SimulatedDisk::new(seed)), options()).unwrap();

@@ -1,5 +1,6 @@
 //! Properties of the journal on a disk that loses power, fills up and fails.
 
+mod backups;
 mod crash;
 mod damage;
 mod faults;
