@@ -22,6 +22,8 @@ pub(crate) enum Concern {
     Pause = 7,
     /// The store, and the end of a broker that is restored from it.
     Store = 8,
+    /// What a broker and the one restored from it are asked.
+    Pair = 9,
 }
 
 /// A stream of random numbers.

@@ -9,6 +9,7 @@ mod heal;
 mod journal;
 mod link;
 mod observer;
+mod pairs;
 mod pauses;
 mod serve;
 mod silence;

@@ -29,6 +29,8 @@ pub struct Counts {
     pub fetches: u64,
     /// Times that a store had no space but its reserve.
     pub fulls: u64,
+    /// Brokers that were compared with the one that was restored from their rows.
+    pub pairs: u64,
 }
 
 impl Counts {
@@ -47,5 +49,6 @@ impl Counts {
         self.recoveries += other.recoveries;
         self.fetches += other.fetches;
         self.fulls += other.fulls;
+        self.pairs += other.pairs;
     }
 }

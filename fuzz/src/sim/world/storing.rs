@@ -229,6 +229,7 @@ impl World {
 
     /// The broker ends, and another one is restored from what its store has.
     fn recover(&mut self) -> Verdict {
+        self.compare_pair()?;
         let broker_now = self.broker_now();
         let Some(storing) = self.storing.as_deref_mut() else { return Ok(()) };
         storing.end()?;
