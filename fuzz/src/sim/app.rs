@@ -9,7 +9,7 @@ use std::time::Duration;
 use zaichik_client::{
     Answer, Batch, Client, ClientConfig, Link, ProducerIdentity, PublishOptions, RequestError, RequestId,
 };
-use zaichik_proto::{AckLevel, Record, TopicOptions};
+use zaichik_proto::{AckLevel, Record};
 
 pub(crate) use self::ask::at;
 use self::ask::{Ask, Purpose, denied, placed};
@@ -175,7 +175,7 @@ impl App {
             self.work(now, reader, checker);
             self.subscribe(now, reader);
         }
-        self.ask_other(now, plan);
+        self.ask_other(now, plan, checker);
         if let Some(publishes) = self.work.publishes.clone().filter(|_| !self.is_finishing) {
             while self.next_publish <= now && self.asked.len() < publishes.pipeline {
                 let topic =
@@ -349,24 +349,6 @@ impl App {
                 Ok(())
             }
             _ => Ok(()),
-        }
-    }
-
-    /// Sends a ping, or a request about the settings of a topic.
-    fn ask_other(&mut self, now: u64, plan: &Plan) {
-        if !self.work.is_curious || self.is_finishing || self.next_question > now {
-            return;
-        }
-        self.next_question = now + self.rng.between(1, 4 * SECOND);
-        let topic = &plan.topics[self.rng.index(plan.topics.len())];
-        let options = topic.options.unwrap_or_else(|| TopicOptions::new().retain_forever());
-        let asked = match self.rng.below(6) {
-            0 => self.client.alter_topic(at(now), &topic.name, &options),
-            1 | 2 => self.client.create_topic(at(now), &topic.name, &options),
-            _ => self.client.ping(at(now)),
-        };
-        if let Ok(id) = asked {
-            self.asked.insert(id, Ask { at: now, purpose: Purpose::Other });
         }
     }
 }
