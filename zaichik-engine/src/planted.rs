@@ -59,6 +59,10 @@ pub enum Defect {
     DeadLetterWithoutSpace,
     /// Rule R5: what a limit removes of records that are only in the store is decided when they are read back.
     LimitPostponed,
+    /// Rule B6: what a trim removed is not given to the store.
+    UnmarkedTrim,
+    /// Rule B7: answers that were asked for when they are durable are sent when they are written.
+    UnsyncedAnswers,
 }
 
 #[cfg(feature = "planted")]
@@ -89,6 +93,8 @@ impl Defect {
         Self::HeldPong,
         Self::DeadLetterWithoutSpace,
         Self::LimitPostponed,
+        Self::UnmarkedTrim,
+        Self::UnsyncedAnswers,
     ];
 }
 

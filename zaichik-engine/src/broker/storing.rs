@@ -266,6 +266,7 @@ impl Broker {
     /// The commit that answers and deliveries wait for; some answers wait until it is synced.
     #[inline]
     pub(crate) fn awaited(&self, is_synced: bool) -> Option<Awaited> {
+        let is_synced = is_synced && !is_planted(Defect::UnsyncedAnswers);
         self.storing.as_ref().and_then(|storing| storing.awaited(is_synced))
     }
 

@@ -253,7 +253,9 @@ impl Topics {
         let trimmed = topic.trim(now, before);
         // Gaps may have appeared at the end of the log.
         readiness.wake_waiting(topic.waiting);
+        let changes = if is_planted(Defect::UnmarkedTrim) { self.changes.take() } else { None };
         self.settle(id, memory);
+        self.changes = changes.or_else(|| self.changes.take());
         trimmed
     }
 

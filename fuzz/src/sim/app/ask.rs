@@ -21,6 +21,8 @@ pub(super) struct Ask {
 #[derive(Debug, Clone)]
 pub(super) enum Purpose {
     Publish(Vec<u64>),
+    /// The same, answered when it is durable.
+    PublishDurably(Vec<u64>),
     /// The numbers of the records in each publish.
     Batch(Vec<Vec<u64>>),
     /// A reader's message was transformed: the number of the new record, and the offset of the message.

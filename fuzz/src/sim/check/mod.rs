@@ -122,6 +122,20 @@ impl Checker {
         Ok(())
     }
 
+    /// The machine ended, and with it the last commits: another instance is restored from what was left (rule B7). Only what
+    /// was published as durable is still there.
+    pub(crate) fn lost(&mut self, committed: Committed, now: u64, instance: u128) -> Verdict {
+        let Committed { model, known, replayed } = committed;
+        (self.model, self.known, self.replayed) = (model, known, replayed);
+        self.taps.clear();
+        self.told.clear();
+        self.model.recover(now);
+        self.model.become_another();
+        self.instance = instance;
+        let model = &self.model;
+        self.apps.lost(|topic| model.topic(topic).map_or(0, Topic::end))
+    }
+
     /// An application knows of the offsets below this one.
     pub(crate) fn tells(&mut self, topic: &str, to: u64) {
         let told = self.told.entry(topic.to_owned()).or_default();

@@ -199,6 +199,10 @@ impl Side {
                 }
                 let _ = broker.committed(now, commit.ticket, effects);
             }
+            if broker.wants_sync() {
+                is_idle = false;
+                let _ = broker.synced(now, effects);
+            }
             if broker.next_timeout().is_some_and(|at| at <= now) {
                 is_idle &= self.connections.housekeep() == Turn::Done;
             }

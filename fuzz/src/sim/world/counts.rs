@@ -25,6 +25,8 @@ pub struct Counts {
     pub commits: u64,
     /// Brokers that ended and were restored.
     pub recoveries: u64,
+    /// Of them, those that lost commits and became another instance.
+    pub losses: u64,
     /// Chunks of records that a broker read back.
     pub fetches: u64,
     /// Times that a store had no space but its reserve.
@@ -47,6 +49,7 @@ impl Counts {
         self.pauses += other.pauses;
         self.commits += other.commits;
         self.recoveries += other.recoveries;
+        self.losses += other.losses;
         self.fetches += other.fetches;
         self.fulls += other.fulls;
         self.pairs += other.pairs;
