@@ -314,7 +314,9 @@ impl App {
             (Purpose::Publish(ids), Ok(Answer::Published(receipt))) => placed(&ids, &receipt, checker),
             (Purpose::PublishDurably(ids), Ok(Answer::Published(receipt))) => {
                 placed(&ids, &receipt, checker)?;
-                ids.iter().for_each(|id| checker.apps.is_durable(*id));
+                for id in ids {
+                    checker.apps.is_durable(id);
+                }
                 Ok(())
             }
             (Purpose::Batch(parts), Ok(Answer::Batched(receipt))) => {

@@ -180,7 +180,9 @@ proptest! {
         steps in prop::collection::vec(step(), 1..14),
     ) {
         let mut both = Both::new(compaction);
-        steps.iter().for_each(|step| both.run(step));
+        for step in &steps {
+            both.run(step);
+        }
         both.run(&Step::Restart);
     }
 }
