@@ -49,5 +49,8 @@ fn the_error_for_an_unknown_storage_workload_names_all_workloads() {
         .unwrap();
     assert!(!output.status.success());
     let stderr = String::from_utf8(output.stderr).unwrap();
-    assert!(stderr.contains("\"durability\"; there are durable, consume, one, reopen"), "{stderr}");
+    assert!(
+        stderr.contains("\"durability\"; there are durable, consume, one, cold, beside, reopen"),
+        "{stderr}"
+    );
 }

@@ -1,4 +1,4 @@
-//! The resident memory of a broker that stores much more than its budget (rule B8, invariant I10).
+//! The resident memory of a broker that stores much more than its budget (rules B8, I10).
 
 use zaichik_driver::Start;
 use zaichik_tokio::{Client, TopicOptions};

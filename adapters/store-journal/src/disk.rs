@@ -93,6 +93,11 @@ pub trait Disk {
     /// Whatever the operating system says, also if there is no such file.
     fn read(&mut self, file: File, at: u64, bytes: &mut [u8]) -> io::Result<usize>;
 
+    /// These bytes will probably be read next, so that the system may begin to. It may do nothing, and reports no error.
+    fn will_read(&mut self, file: File, at: u64, len: u64) {
+        let _ = (file, at, len);
+    }
+
     /// The journal's files that exist, and their lengths.
     ///
     /// # Errors
@@ -115,6 +120,10 @@ impl<D: Disk> Disk for &mut D {
 
     fn read(&mut self, file: File, at: u64, bytes: &mut [u8]) -> io::Result<usize> {
         (**self).read(file, at, bytes)
+    }
+
+    fn will_read(&mut self, file: File, at: u64, len: u64) {
+        (**self).will_read(file, at, len);
     }
 
     fn files(&mut self) -> io::Result<Vec<(File, u64)>> {

@@ -108,6 +108,11 @@ impl Files {
         Self { path: path.to_owned(), lock, is_read_only, is_shared: false, open, written }
     }
 
+    /// A handle of its own.
+    fn handle(&self, file: File) -> io::Result<fs::File> {
+        fs::File::open(self.path.join(file.to_string()))
+    }
+
     fn file(&mut self, file: File) -> io::Result<&mut fs::File> {
         if self.open.len() >= MAX_OPEN && !self.open.contains_key(&file) {
             let written = &self.written;
@@ -158,9 +163,15 @@ impl Disk for Files {
 
     fn read(&mut self, file: File, at: u64, bytes: &mut [u8]) -> io::Result<usize> {
         if self.is_shared {
-            return read_at(&mut fs::File::open(self.path.join(file.to_string()))?, at, bytes);
+            return read_at(&mut self.handle(file)?, at, bytes);
         }
         read_at(self.file(file)?, at, bytes)
+    }
+
+    fn will_read(&mut self, file: File, at: u64, len: u64) {
+        // The read says what is wrong.
+        let Ok(handle) = self.handle(file) else { return };
+        advise(&handle, at, len);
     }
 
     fn files(&mut self) -> io::Result<Vec<(File, u64)>> {
@@ -247,6 +258,16 @@ fn read_at(file: &mut fs::File, at: u64, bytes: &mut [u8]) -> io::Result<usize> 
         }
     }
 }
+
+/// Lets the system begin to read.
+#[cfg(target_os = "linux")]
+fn advise(file: &fs::File, at: u64, len: u64) {
+    // It is a hint, and the read reports errors.
+    let _ = rustix::fs::fadvise(file, at, core::num::NonZero::new(len), rustix::fs::Advice::WillNeed);
+}
+
+#[cfg(not(target_os = "linux"))]
+fn advise(_: &fs::File, _: u64, _: u64) {}
 
 #[cfg(unix)]
 fn sync_directory(path: &Path) -> io::Result<()> {

@@ -40,6 +40,11 @@ impl Reader {
             self.ahead = if follows { self.ahead.saturating_mul(2).clamp(least, most) } else { 0 };
             let wanted = if len <= SHORT { len.max(self.ahead) } else { len };
             self.fill(disk, place.segment, at, wanted)?;
+            if follows {
+                // Meanwhile what was read is used.
+                let next = self.ahead.saturating_mul(2).min(most);
+                disk.will_read(File::Segment(place.segment), at.saturating_add(wanted), next);
+            }
         }
         let value = self.find(place).filter(|value| is_known || is_valid(value));
         value.ok_or_else(|| corrupt(place.segment, at, Damage::Row))

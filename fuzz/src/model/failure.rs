@@ -85,6 +85,11 @@ impl Model {
         let entry = self.topic(id).and_then(|topic| topic.entry(offset, self.now));
         // A record that is no longer live is not copied.
         let Some((entry, Liveness::Live)) = entry else { return Outcome::Gone };
+        let cursor_after = name.and_then(|name| self.cursors_after.get(&(id, name)));
+        if cursor_after.is_some_and(|cursor| *cursor <= offset) {
+            self.dead_letters_refused += 1;
+            return Outcome::Refused;
+        }
         let names = (self.names.topic(id), name.map_or_else(String::new, |name| self.names.durable(name)));
         let copy = copy(&entry.record, names, offset, failures, reason);
         if self.copy_to(dead_letter, copy).is_none() {

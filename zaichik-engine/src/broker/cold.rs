@@ -12,8 +12,11 @@ use crate::id::{SessionId, TopicId};
 use crate::store::{Fetch, FetchError};
 use crate::topic::{Eviction, Topic};
 
-/// Chunks that are fetched with the one that a reader needs.
-const FETCHED_AHEAD: usize = 3;
+/// Maximum bytes of the chunks that are fetched with the one that a reader needs: it does not wait for each of them.
+const FETCHED_AHEAD: usize = 1 << 20;
+
+/// Fetches under way from which on only what is needed is fetched.
+const MANY_FETCHES: usize = MAX_FETCHES / 2;
 
 /// Attempts to free the memory of a chunk in one call.
 const EVICTED_PER_CALL: usize = 16;
@@ -21,7 +24,7 @@ const EVICTED_PER_CALL: usize = 16;
 impl Topics {
     /// A chunk is to be read back, and some of those that follow it.
     pub(super) fn want(&mut self, id: TopicId, (from, to): (u64, u64)) {
-        let following: Vec<_> = self[id].cold_from(to, FETCHED_AHEAD).collect();
+        let following: Vec<_> = self[id].cold_from(to, FETCHED_AHEAD).take(MANY_FETCHES).collect();
         let Fetching { asked, open, turned_away, .. } = &mut self.fetching;
         for (at, (from, to)) in core::iter::once((from, to)).chain(following).enumerate() {
             if open.contains(&(id.0, from)) {
@@ -31,6 +34,9 @@ impl Topics {
                 if at == 0 {
                     turned_away.insert(id);
                 }
+                return;
+            }
+            if at > 0 && open.len() >= MANY_FETCHES {
                 return;
             }
             open.insert((id.0, from));

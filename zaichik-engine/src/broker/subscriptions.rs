@@ -1,11 +1,14 @@
 //! All subscriptions, and the names of the durable ones (chapter D).
 
+mod due;
+
 use core::hash::Hasher;
 use core::ops::{Index, IndexMut};
 
 use siphasher::sip::SipHasher13;
 use zaichik_proto::{Durable as Request, OnConflict, Refusal, RefusalCode, Timestamp, micros};
 
+pub(super) use self::due::Due;
 use super::changes::Changes;
 use super::deadlines::Deadlines;
 use super::memory::{Account, Memory};
@@ -47,14 +50,6 @@ enum Changed {
     /// It may be gone by now.
     There(SubKey),
     Gone(Key),
-}
-
-/// A deadline of a subscription that has passed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Due {
-    Subscription(SubKey),
-    /// Its subscription has another deadline now.
-    Stale,
 }
 
 /// Where a new subscription begins.
@@ -295,57 +290,6 @@ impl Subscriptions {
         if let Some(durable) = self.entries.get_mut(key.0).and_then(|one| one.durable.as_mut()) {
             changes.add(Changed::There(key), &mut durable.is_changed);
         }
-    }
-
-    /// Schedules the end of a durable subscription that was detached.
-    pub(super) fn schedule_expiry(&mut self, key: SubKey) {
-        let Some(durable) = self[key].durable.as_mut().filter(|durable| durable.expires_at < durable.due)
-        else {
-            return;
-        };
-        let due = durable.expires_at;
-        let before = core::mem::replace(&mut durable.due, due);
-        self.expiries.schedule(key, before, due);
-    }
-
-    /// The next pause that is over, if there is one.
-    pub(super) fn pop_pause(&mut self, now: Timestamp) -> Option<SubKey> {
-        let key = self.pauses.pop_due(self.running(now))?;
-        self[key].due = Timestamp::MAX;
-        Some(key)
-    }
-
-    /// The next subscription that was detached for too long, if there is one.
-    pub(super) fn pop_expired(&mut self, now: Timestamp) -> Option<Due> {
-        let key = self.expiries.pop_due(now)?;
-        let Some(durable) = &mut self[key].durable else {
-            return Some(Due::Stale);
-        };
-        durable.due = Timestamp::MAX;
-        if durable.expires_at <= now {
-            return Some(Due::Subscription(key));
-        }
-        // It was attached since.
-        self.schedule_expiry(key);
-        Some(Due::Stale)
-    }
-
-    /// When the next pause ends, or `Timestamp::MAX`.
-    #[inline]
-    pub(super) const fn next_pause(&self) -> Timestamp {
-        self.pauses.first().plus_micros(self.stopped_micros)
-    }
-
-    /// When the next subscription may have been detached for too long, or `Timestamp::MAX`.
-    #[inline]
-    pub(super) const fn next_expiry(&self) -> Timestamp {
-        self.expiries.first()
-    }
-
-    /// Whether a subscription may have been detached for too long.
-    #[inline]
-    pub(super) fn has_expired(&self, now: Timestamp) -> bool {
-        self.expiries.is_due(now)
     }
 }
 

@@ -1,11 +1,14 @@
 //! All topics: found by name, created on first use, never deleted (chapter T).
 
+mod settings;
+mod storing;
+
 use core::hash::Hasher;
 use core::ops::{Index, IndexMut};
 use std::sync::Arc;
 
 use siphasher::sip::SipHasher13;
-use zaichik_proto::{Refusal, RefusalCode, Start, Timestamp, TopicName, TopicOptions, TopicStatus};
+use zaichik_proto::{Refusal, RefusalCode, Timestamp, TopicName};
 
 use super::changes::Changes;
 use super::deadlines::Deadlines;
@@ -17,12 +20,9 @@ use crate::config::{BrokerConfig, Seed, TopicSettings};
 use crate::id::TopicId;
 use crate::planted::{Defect, is_planted};
 use crate::steps::STEPS_PER_EXCHANGE;
-use crate::store::{Op, TopicRow};
+use crate::store::TopicRow;
 use crate::table::Table;
 use crate::topic::Topic;
-
-/// Mask bit of the setting `compaction`.
-const COMPACTION: u64 = 1 << 2;
 
 /// Bytes of a topic's entries in tables: its hash entry, its ring head and the counts of its shared name.
 const TABLES: usize = 8 + 12 + 16;
@@ -101,54 +101,6 @@ impl Topics {
         Ok(())
     }
 
-    /// Lists what changes from now on, for a store that has nothing of it or, of restored topics, all.
-    pub(super) fn begin_storing(&mut self) {
-        self.changes = Some(Changes::default());
-        for number in 0..u32::try_from(self.entries.len()).unwrap_or(u32::MAX) {
-            if let Some(topic) = self.entries.get_mut(number) {
-                topic.begin_storing();
-            }
-            self.changed(TopicId(number));
-            // What was restored is in the store.
-            self.staged.push(TopicId(number));
-        }
-        self.committed();
-        let has_evicted = self.iter().any(|topic| topic.cold_bytes() > 0);
-        self.fetching.note_evicted(has_evicted);
-    }
-
-    /// Appends what has changed since the last call.
-    pub(super) fn stage(&mut self, ops: &mut Vec<Op>, memory: &mut Memory) {
-        let changed = self.changes.as_mut().map(Changes::take).unwrap_or_default();
-        for id in changed {
-            // The last one created may have been taken back.
-            if let Some(topic) = self.entries.get_mut(id.0) {
-                (topic.is_changed, topic.unstaged) = (false, 0);
-                topic.stage(id.0, ops);
-                self.staged.push(id);
-                self.steps = self.steps.saturating_add(topic.take_steps());
-                let footprint = footprint(topic);
-                memory.recharge(Account::Topics, &mut topic.charged, footprint);
-            }
-        }
-        self.unstaged = 0;
-    }
-
-    /// Changes ever.
-    pub(super) fn change_count(&self) -> u64 {
-        self.changes.as_ref().map_or(0, Changes::count)
-    }
-
-    /// How many topics have changed.
-    pub(super) fn changed_len(&self) -> usize {
-        self.changes.as_ref().map_or(0, Changes::len)
-    }
-
-    /// Bytes of records that were not staged.
-    pub(super) const fn unstaged(&self) -> usize {
-        self.unstaged
-    }
-
     /// The key for hashing topic names and record keys.
     pub(super) const fn hash_key(&self) -> u128 {
         self.hash_key
@@ -192,71 +144,6 @@ impl Topics {
     #[inline]
     pub(super) fn is_named(&self, id: TopicId, name: &[u8]) -> bool {
         self[id].name.as_bytes() == name
-    }
-
-    /// The settings of a request that creates a topic: those that it leaves out are the defaults (rule T2).
-    pub(super) fn settings_with(&self, options: &TopicOptions) -> TopicSettings {
-        self.defaults.with(options)
-    }
-
-    /// `CreateTopic` (rules T2 to T4).
-    pub(super) fn create(
-        &mut self,
-        now: Timestamp,
-        name: TopicName<'_>,
-        options: &TopicOptions,
-        memory: &mut Memory,
-        readiness: &mut Readiness,
-    ) -> Result<TopicStatus, Refusal> {
-        let settings = self.settings_with(options);
-        check_settings(&settings)?;
-        let Some(id) = self.find(name) else {
-            let id = self.add(name, settings, memory, readiness)?;
-            self[id].explicit = true;
-            return Ok(TopicStatus::Created);
-        };
-        let topic = &mut self[id];
-        if topic.explicit {
-            return match topic.settings.to_options().difference(&settings.to_options()) {
-                0 => Ok(TopicStatus::Unchanged),
-                mask => Err(Refusal::with_value(RefusalCode::SettingsDiffer, mask)),
-            };
-        }
-        self.change_settings(now, id, settings, memory, readiness)?;
-        Ok(TopicStatus::Adopted)
-    }
-
-    /// `AlterTopic` (rule T7).
-    pub(super) fn alter(
-        &mut self,
-        now: Timestamp,
-        id: TopicId,
-        options: &TopicOptions,
-        memory: &mut Memory,
-        readiness: &mut Readiness,
-    ) -> Result<(), Refusal> {
-        let settings = self[id].settings.with(options);
-        check_settings(&settings)?;
-        self.change_settings(now, id, settings, memory, readiness)
-    }
-
-    /// `TrimTopic` (rule R10): returns the offset of the first record that is left, and how many live ones were removed.
-    pub(super) fn trim(
-        &mut self,
-        now: Timestamp,
-        id: TopicId,
-        before: Start,
-        memory: &mut Memory,
-        readiness: &mut Readiness,
-    ) -> (u64, u64) {
-        let topic = &mut self[id];
-        let trimmed = topic.trim(now, before);
-        // Gaps may have appeared at the end of the log.
-        readiness.wake_waiting(topic.waiting);
-        let changes = if is_planted(Defect::UnmarkedTrim) { self.changes.take() } else { None };
-        self.settle(id, memory);
-        self.changes = changes.or_else(|| self.changes.take());
-        trimmed
     }
 
     /// The topic with this name, created if missing (rule T1), and whether it was created.
@@ -365,16 +252,6 @@ impl Topics {
         self.spend(steps);
     }
 
-    #[cold]
-    fn changed(&mut self, id: TopicId) {
-        let (Some(topic), Some(changes)) = (self.entries.get_mut(id.0), &mut self.changes) else { return };
-        let unstaged = topic.unstaged();
-        topic.listed_first = topic.first();
-        let before = core::mem::replace(&mut topic.unstaged, unstaged);
-        self.unstaged = self.unstaged.saturating_sub(before).saturating_add(unstaged);
-        changes.add(id, &mut topic.is_changed);
-    }
-
     /// A cursor of a topic was raised or removed: frees some of the records that no subscription needs any more.
     pub(super) fn release_committed(&mut self, id: TopicId, memory: &mut Memory) {
         self[id].release_committed(memory.retired());
@@ -430,29 +307,6 @@ impl Topics {
         self.deadlines.is_due(now)
     }
 
-    fn change_settings(
-        &mut self,
-        now: Timestamp,
-        id: TopicId,
-        settings: TopicSettings,
-        memory: &mut Memory,
-        readiness: &mut Readiness,
-    ) -> Result<(), Refusal> {
-        let topic = &mut self[id];
-        // The compaction mode changes only while there are no records (rule T3).
-        if settings.compaction != topic.settings.compaction && !topic.is_empty(now) {
-            // What has died was removed.
-            self.settle(id, memory);
-            return Err(Refusal::with_value(RefusalCode::InvalidSettings, COMPACTION));
-        }
-        topic.change_settings(now, settings);
-        topic.explicit = true;
-        // Gaps may have appeared at the end of the log.
-        readiness.wake_waiting(topic.waiting);
-        self.settle(id, memory);
-        Ok(())
-    }
-
     /// Makes a topic known by its name.
     fn make_known(&mut self, id: TopicId) {
         let (hash, hash_key, entries) = (self.hash(&self[id].name), self.hash_key, &self.entries);
@@ -476,13 +330,6 @@ pub(super) fn footprint(topic: &Topic) -> usize {
 /// `InvalidTopic`.
 pub(super) fn topic_name(name: &[u8]) -> Result<TopicName<'_>, Refusal> {
     TopicName::parse(name).map_err(|_| Refusal::new(RefusalCode::InvalidTopic))
-}
-
-fn check_settings(settings: &TopicSettings) -> Result<(), Refusal> {
-    match settings.check() {
-        0 => Ok(()),
-        mask => Err(Refusal::with_value(RefusalCode::InvalidSettings, mask)),
-    }
 }
 
 fn hash_of(hash_key: u128, name: &str) -> u64 {

@@ -48,9 +48,9 @@ impl Topic {
         self.log.cold_at(offset)
     }
 
-    /// The offsets of up to `count` cold chunks that follow each other from this offset on.
-    pub(crate) fn cold_from(&self, offset: u64, count: usize) -> impl Iterator<Item = (u64, u64)> {
-        self.log.cold_from(offset, count)
+    /// The offsets of cold chunks that follow each other from this offset on, up to `bytes` of them.
+    pub(crate) fn cold_from(&self, offset: u64, bytes: usize) -> impl Iterator<Item = (u64, u64)> {
+        self.log.cold_from(offset, bytes)
     }
 
     /// The offsets of the first chunk, if it has to be read back to know the first record.

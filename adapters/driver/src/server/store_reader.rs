@@ -10,11 +10,16 @@ use super::storekeeper::{Ended, Panicked, Sleeper};
 use super::tasks::HousekeeperEntry;
 use crate::sync::thread;
 
+/// The thread's niceness: it gets a tenth of the time that another one gets that is always busy.
+#[cfg(target_os = "linux")]
+const NICE: i32 = 10;
+
 /// Starts the thread.
 pub(super) fn start(shared: &Arc<Shared>, fetcher: Box<dyn Fetcher>) -> io::Result<()> {
     let mut reader = StoreReader::new(shared, fetcher);
     let builder = thread::Builder::new().name("zaichik-reader".to_owned());
     let run = move || {
+        give_way();
         reader.wake_with(&Waker::from(Sleeper::of_this_thread()));
         loop {
             match reader.step() {
@@ -26,6 +31,17 @@ pub(super) fn start(shared: &Arc<Shared>, fetcher: Box<dyn Fetcher>) -> io::Resu
     };
     builder.spawn(run).map(drop)
 }
+
+/// Lets other threads go first where the machine has too few cores: whoever reads what is old waits for the disk anyway, and
+/// what is new should not wait for it.
+#[cfg(target_os = "linux")]
+fn give_way() {
+    // Without it, all threads are equal.
+    let _ = rustix::process::setpriority_process(Some(rustix::thread::gettid()), NICE);
+}
+
+#[cfg(not(target_os = "linux"))]
+const fn give_way() {}
 
 /// What reads from a store, and the broker that it belongs to.
 ///

@@ -27,6 +27,8 @@ pub(crate) struct Step<'a> {
     /// If the broker may lack memory: how many requests it refused, and how many dead letters it made.
     pub(crate) refused: Option<u64>,
     pub(crate) dead_letters: Option<u64>,
+    /// If it made some when the connection ended: the cursors of all durable subscriptions, with their topics and names.
+    pub(crate) cursors: &'a [(String, String, u64)],
 }
 
 impl Checker {
@@ -41,7 +43,12 @@ impl Checker {
         let checked = self.step_of(&mut tap, step);
         if step.is_over && !tap.is_over {
             tap.is_over = true;
+            let names = &self.model.names;
+            let known =
+                step.cursors.iter().filter_map(|(topic, name, at)| Some((names.find(topic, name)?, *at)));
+            self.model.cursors_after = known.collect();
             self.model.disconnect(step.link);
+            self.model.cursors_after.clear();
         }
         self.taps.insert(step.link, tap);
         checked.map_err(|broken| broken.at(format!("connection {:#x}", step.link)))

@@ -1,6 +1,9 @@
 //! The broker's ends of connections, and its housekeeping, driven the way adapters drive them.
 
+use std::collections::BTreeMap;
+
 use bytes::Buf;
+use zaichik_engine::store::{CursorRow, Row};
 use zaichik_engine::{Broker, CloseReason, Status, Turn};
 use zaichik_proto::RECORD_OVERHEAD;
 
@@ -232,6 +235,9 @@ impl World {
         // The end of a connection does not wait for records that are only in the store (rule B8).
         let may_lack = may_lack || self.plan.storage.is_some();
         let dead_letters = may_lack.then_some(stats.dead_letters - before_stats.dead_letters);
+        let has_buried = is_over && dead_letters.is_some_and(|count| count > 0);
+        let cursors = if has_buried { durable_cursors(&self.connections.broker) } else { Vec::new() };
+        let Some(session) = self.connections.session(connection) else { return Ok(Turn::Done) };
         // What waited for a store that failed was dropped: there is nothing new but the reason.
         let has_failed = session.close_reason() == Some(CloseReason::Internal);
         if self.storing.is_some() && !has_failed && has_held_pong(before, session.outbound()) {
@@ -261,6 +267,7 @@ impl World {
             now: broker_now + self.behind(),
             refused,
             dead_letters,
+            cursors: &cursors,
         })?;
         Ok(turn)
     }
@@ -333,6 +340,22 @@ fn check_work(steps: u64, applied: usize) -> Verdict {
         return Broken::because("S14", format!("{steps} steps in one call, which applied {applied} bytes"));
     }
     Ok(())
+}
+
+/// The durable subscriptions of a broker: topic, name and cursor.
+fn durable_cursors(broker: &Broker) -> Vec<(String, String, u64)> {
+    let mut topics = BTreeMap::new();
+    let mut cursors = Vec::new();
+    for row in broker.rows() {
+        match row {
+            Row::Topic(row) => drop(topics.insert(row.topic, row.name)),
+            Row::Cursor(row) => cursors.push(row),
+            _ => {}
+        }
+    }
+    let named =
+        |row: CursorRow| Some((topics.get(&row.topic)?.to_string(), row.name.to_string(), row.cursor));
+    cursors.into_iter().filter_map(named).collect()
 }
 
 #[cfg(test)]

@@ -191,11 +191,14 @@ impl Log {
         (chunk.cold.is_some() && exists).then_some((chunk.span.start, chunk.end))
     }
 
-    /// The offsets of up to `count` cold chunks that follow each other from this offset on.
-    pub(crate) fn cold_from(&self, offset: u64, count: usize) -> impl Iterator<Item = (u64, u64)> {
+    /// The offsets of cold chunks that follow each other from this offset on, up to `bytes` of them.
+    pub(crate) fn cold_from(&self, offset: u64, bytes: usize) -> impl Iterator<Item = (u64, u64)> {
         let chunks = self.chunks.range(self.index_of(offset).min(self.chunks.len())..);
-        let cold = chunks.take_while(|chunk| chunk.cold.is_some()).take(count);
-        cold.map(|chunk| (chunk.span.start, chunk.end))
+        let mut left = bytes;
+        chunks.map_while(move |chunk| {
+            left = left.checked_sub(chunk.cold?.len)?;
+            Some((chunk.span.start, chunk.end))
+        })
     }
 
     /// The offsets of the first chunk that is not expired as a whole, if it is cold and some of its records at the front are

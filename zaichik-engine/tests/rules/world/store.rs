@@ -14,7 +14,12 @@ use super::World;
 fn compare(stored: &Rows, live: &Broker, now: Timestamp) {
     let stored = restored(stored.iter().cloned(), live, now);
     let expected = restored(live.rows(), live, now);
-    let (stored, expected) = (flat(stored.rows()), flat(expected.rows()));
+    let (mut stored, expected) = (flat(stored.rows()), flat(expected.rows()));
+    // What is only in the store is in no row of the live one.
+    stored.retain(|(key, offset), _| {
+        let topic = <[u8; 4]>::try_from(&key[..]).map(u32::from_be_bytes);
+        topic.map_or(true, |topic| !live.is_cold(topic, *offset))
+    });
     for (key, row) in &expected {
         assert_eq!(stored.get(key), Some(row), "the store has another row, or none, for {key:?}");
     }
@@ -115,7 +120,10 @@ impl World {
 
 fn restored(rows: impl Iterator<Item = Row>, like: &Broker, now: Timestamp) -> Broker {
     let rows: Vec<Row> = rows.collect();
-    let mut restore = Restore::new(like.config().clone(), Seed::new(1, 2)).expect("a valid configuration");
+    // Otherwise some of it would leave memory.
+    let mut config = like.config().clone();
+    config.max_resident_bytes = None;
+    let mut restore = Restore::new(config, Seed::new(1, 2)).expect("a valid configuration");
     for (key, value) in super::recover::encoded(&rows) {
         restore.row(&key, &value).unwrap_or_else(|error| panic!("{error}: {rows:#?}"));
     }

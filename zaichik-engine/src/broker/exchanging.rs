@@ -1,0 +1,287 @@
+//! The course of an exchange: what a session calls before, between and after its requests.
+
+use std::sync::Arc;
+
+use zaichik_proto::{ClientFrame, RefusalCode, Timestamp};
+
+use super::delivery::{Delivered, Delivery};
+use super::preparing::Prepared;
+use super::readers::STEPS_PER_END;
+use super::sessions::Ended;
+use super::{Broker, ExchangeReport, PublishRun, bump, wakes};
+use crate::effects::{Effects, Note, NoteEvent, Turn};
+use crate::error::CloseReason;
+use crate::id::SessionId;
+use crate::outbound::Outbound;
+use crate::session_config::SessionConfig;
+use crate::steps::STEPS_PER_EXCHANGE;
+use crate::store::Progress;
+
+/// Maximum subscriptions of a session that one exchange examines while the broker stops.
+const OWES_PER_CALL: u64 = 1_024;
+
+/// A connection that the broker was asked to accept.
+#[derive(Debug)]
+pub(crate) struct Admitted {
+    pub(crate) id: SessionId,
+    pub(crate) config: Arc<SessionConfig>,
+    pub(crate) now: Timestamp,
+    /// Why it is refused, if it is.
+    pub(crate) refused: Option<CloseReason>,
+    /// Whether its output waits for a store.
+    pub(crate) holds: bool,
+}
+
+/// What the broker wants from a session when an exchange begins.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct ExchangeStart {
+    /// To close, and why.
+    pub(crate) close: Option<CloseReason>,
+    /// To stop by then.
+    pub(crate) stops_at: Option<Timestamp>,
+    /// How far the store is, if there is one.
+    pub(crate) stored: Option<Progress>,
+    /// Bytes that its buffers may hold until the next exchange.
+    pub(crate) allowance: usize,
+    /// Whether other sessions need memory, so that it should keep none for later.
+    pub(crate) is_scarce: bool,
+}
+
+/// Whether a session of a stopping broker must remain for what was delivered to it, or is to be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Owes {
+    Nothing,
+    Something,
+    /// Some of its subscriptions are still to be examined.
+    Unknown,
+}
+
+/// What a session needs to know when an exchange ends.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct ExchangeEnd {
+    /// It is not to be read until it is woken.
+    pub(crate) throttled: bool,
+    /// More sessions that waited for memory are to be woken at once.
+    pub(crate) more: bool,
+}
+
+impl Broker {
+    /// A new connection; above the limits, or while the broker is stopping, it is refused.
+    pub(crate) fn admit(&mut self, now: Timestamp, effects: &mut Effects) -> Admitted {
+        let now = self.tick(now);
+        let accepts = self.stops_at.is_none() && !self.has_failed();
+        let parts = (&mut self.memory, &mut self.readiness);
+        let (id, accepted) = self.sessions.insert(now, accepts, parts, effects);
+        self.spend(self.sessions.take_steps());
+        if accepted.is_ok() {
+            bump(&mut self.counters.stats.connections, 1);
+            self.charge_tables();
+        }
+        let (config, holds) = (Arc::clone(&self.session_config), self.is_storing());
+        Admitted { id, config, now, refused: accepted.err(), holds }
+    }
+
+    /// Ends durable subscriptions that were detached for too long, so that no request finds them (rule D5). Returns
+    /// whether some may remain: then call again before the next request.
+    #[inline]
+    pub(crate) fn end_expired(&mut self, now: Timestamp) -> bool {
+        if !self.subscriptions.has_expired(now) {
+            return false;
+        }
+        let more = self.subscribing(now).readers.end_expired();
+        self.charge_tables();
+        more
+    }
+
+    pub(crate) fn begin_exchange(&mut self, id: SessionId) -> ExchangeStart {
+        let stops_at = self.stops_at;
+        let is_scarce = self.memory.is_scarce() || self.readiness.has_waiting();
+        let (allowance, close) = match self.sessions.get_mut(id) {
+            Some(entry) => {
+                entry.woken = false;
+                (entry.allowance(&self.memory, &self.readiness), entry.evicted)
+            }
+            None => (0, Some(CloseReason::Internal)),
+        };
+        let close = if self.has_failed() { Some(CloseReason::Internal) } else { close };
+        ExchangeStart { close, stops_at, stored: self.stored(), allowance, is_scarce }
+    }
+
+    /// A session is over: its subscriptions end, or wait for another session, a bounded number of them in each call.
+    /// Until it is detached it is charged for the `held` bytes that wait to be sent.
+    pub(crate) fn close_session(
+        &mut self,
+        now: Timestamp,
+        id: SessionId,
+        held: usize,
+        effects: &mut Effects,
+    ) -> Turn {
+        let now = self.tick(now);
+        self.sessions.close(id, held, &mut self.memory, &mut self.readiness);
+        let turn = self.end_subscriptions(now, id);
+        // This may have been the session that was to hand out the wakes.
+        if self.hand_out_wakes(id, effects) || self.release_waiting(effects) {
+            effects.rearm();
+        }
+        self.rearm(effects);
+        turn
+    }
+
+    /// Ends subscriptions of a session that is over, for about as many steps as an exchange takes (rule S14).
+    pub(super) fn end_subscriptions(&mut self, now: Timestamp, id: SessionId) -> Turn {
+        let last_step = self.steps().saturating_add(STEPS_PER_EXCHANGE);
+        let mut turn = Turn::More;
+        while turn == Turn::More && self.steps() < last_step {
+            match self.sessions.end_one(id) {
+                Some(Ended::Subscription(key)) => {
+                    self.spend(STEPS_PER_END);
+                    self.subscribing(now).lose_session(key);
+                }
+                Some(Ended::Fence) => self.spend(1),
+                None => turn = Turn::Done,
+            }
+        }
+        self.sessions.settle(id, &mut self.memory);
+        turn
+    }
+
+    /// A session's handshake is done; `name` is its client's name.
+    pub(crate) fn open(&mut self, id: SessionId, name: Box<str>, effects: &mut Effects) {
+        self.sessions.opened(id);
+        effects.note(|| Note { session: id, topic: None, event: NoteEvent::Opened { name } });
+    }
+
+    /// Whether a request may be applied now. If not, it stays in its place, and the session asks again in its next exchange
+    /// (rules S14, B8). At `last_step` the exchange has used its share.
+    pub(crate) fn prepare(
+        &mut self,
+        (now, last_step): (Timestamp, u64),
+        session: SessionId,
+        run: &mut PublishRun,
+        frame: &ClientFrame<'_>,
+    ) -> Prepared {
+        if self.topics.has_due(now) {
+            self.settle_run(now, run);
+            if !self.preparing(now, last_step).prepare(session, frame) {
+                return Prepared::InPart;
+            }
+        }
+        if self.awaits_fetch(now, session, frame) { Prepared::Awaited } else { Prepared::Ready }
+    }
+
+    /// The same for a plain publish to a topic.
+    #[inline]
+    pub(crate) fn prepare_publish(
+        &mut self,
+        (now, last_step): (Timestamp, u64),
+        run: &mut PublishRun,
+        topic: &[u8],
+    ) -> bool {
+        if !self.topics.has_due(now) {
+            return true;
+        }
+        self.settle_run(now, run);
+        self.preparing(now, last_step).settle_named(topic)
+    }
+
+    /// Counts work on a request, in steps.
+    #[inline]
+    pub(crate) const fn spend(&mut self, steps: u64) {
+        self.topics.spend(steps);
+    }
+
+    /// Counts a request that was refused.
+    pub(crate) fn count_refusal(&mut self, code: RefusalCode) {
+        self.counters.refused(code);
+    }
+
+    /// Moves due records into the stream lane of a session that [is ready](Self::is_ready), as long as the lanes allocate at
+    /// most `room` bytes.
+    pub(crate) fn deliver(
+        &mut self,
+        now: Timestamp,
+        session: SessionId,
+        room: usize,
+        out: &mut Outbound,
+    ) -> Delivered {
+        let output_buffer = self.config.output_buffer;
+        let Self { sessions, topics, subscriptions, memory, readiness, counters, .. } = self;
+        let mut delivery = Delivery {
+            now,
+            output_buffer,
+            room,
+            sessions,
+            topics,
+            subscriptions,
+            memory,
+            readiness,
+            counters,
+        };
+        delivery.deliver(session, out)
+    }
+
+    /// Hands a bounded number of woken subscriptions to their sessions; returns whether some remain. The calling
+    /// session is not woken, because it delivers next.
+    #[inline]
+    pub(crate) fn hand_out_wakes(&mut self, asking: SessionId, effects: &mut Effects) -> bool {
+        if !self.readiness.has_woken() {
+            return false;
+        }
+        let Self { sessions, subscriptions, readiness, .. } = self;
+        let (handed, more) = wakes::hand_out_wakes(asking, sessions, subscriptions, readiness, effects);
+        self.spend(handed);
+        more
+    }
+
+    /// Whether a session has something in hand to deliver, which is not among the woken subscriptions.
+    #[inline]
+    pub(crate) fn is_ready(&self, id: SessionId) -> bool {
+        let entry = self.sessions.get(id);
+        entry.is_some_and(|entry| self.readiness.has_ready(entry.ready) || entry.has_unsent_fence())
+    }
+
+    /// Whether a session has records to deliver, or has delivered some that are not committed; examines a bounded number of
+    /// its subscriptions (rule S14).
+    pub(crate) fn owes(&mut self, id: SessionId) -> Owes {
+        // Some of its own may be among those that were woken and not yet handed out.
+        if self.is_ready(id) || self.readiness.has_woken() {
+            return Owes::Something;
+        }
+        let Some(entry) = self.sessions.get_mut(id) else {
+            return Owes::Nothing;
+        };
+        let mut examined = 0;
+        let mut subscriptions = entry.subscriptions.range(entry.committed_below..);
+        let owes = loop {
+            let Some((number, key)) = subscriptions.next() else { break Owes::Nothing };
+            if examined >= OWES_PER_CALL {
+                break Owes::Unknown;
+            }
+            examined = examined.saturating_add(1);
+            // It is the first one to examine next time.
+            entry.committed_below = *number;
+            if self.subscriptions[*key].has_uncommitted() {
+                break Owes::Something;
+            }
+        };
+        self.spend(examined);
+        owes
+    }
+
+    /// Charges the memory that a session holds after an exchange, and wakes sessions for which memory was freed.
+    pub(crate) fn end_exchange(
+        &mut self,
+        id: SessionId,
+        report: ExchangeReport,
+        effects: &mut Effects,
+    ) -> ExchangeEnd {
+        let throttled = self.sessions.exchanged(self.now, id, report, &mut self.memory, &mut self.readiness);
+        self.memory.retired().sweep();
+        self.topics.evict(self.now, &mut self.memory);
+        self.notice_fetches(effects);
+        let more = self.release_waiting(effects);
+        self.notice_changes(effects);
+        self.rearm(effects);
+        ExchangeEnd { throttled, more }
+    }
+}
