@@ -364,6 +364,14 @@ impl Broker {
         self.agenda.rearm(self.next_deadlines().earliest(), effects);
     }
 
+    /// The store did something that may have freed memory, for which connections may wait.
+    fn release_and_rearm(&mut self, effects: &mut Effects) {
+        if self.release_waiting(effects) {
+            effects.rearm();
+        }
+        self.rearm(effects);
+    }
+
     #[inline]
     fn release_waiting(&mut self, effects: &mut Effects) -> bool {
         if !self.readiness.has_sessions_waiting() {

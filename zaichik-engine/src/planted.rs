@@ -63,6 +63,10 @@ pub enum Defect {
     HeadsForgetKeys,
     /// Rule R8: records with their own time to live stay in the store at a restart.
     HeadsForgetTimes,
+    /// Rule B6: what a trim removed is not given to the store.
+    UnmarkedTrim,
+    /// Rule B7: answers that were asked for when they are durable are sent when they are written.
+    UnsyncedAnswers,
 }
 
 #[cfg(feature = "planted")]
@@ -95,6 +99,8 @@ impl Defect {
         Self::LimitPostponed,
         Self::HeadsForgetKeys,
         Self::HeadsForgetTimes,
+        Self::UnmarkedTrim,
+        Self::UnsyncedAnswers,
     ];
 }
 

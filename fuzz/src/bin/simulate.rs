@@ -186,8 +186,9 @@ impl Totals {
             counts.restarts
         );
         println!(
-            "{} commits, {} brokers restored from a store, {} chunks read back, {} times without space",
-            counts.commits, counts.recoveries, counts.fetches, counts.fulls
+            "{} commits, {} brokers restored from a store, {} of them without the last commits, {} compared with the \
+             one before, {} chunks read back, {} times without space",
+            counts.commits, counts.recoveries, counts.losses, counts.pairs, counts.fetches, counts.fulls
         );
         if self.twins > 0 {
             println!("{} pairs of twins received the same", self.twins);

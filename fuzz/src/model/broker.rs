@@ -127,6 +127,15 @@ impl Model {
         self.count_again();
     }
 
+    /// A broker that [recovers](Self::recover) is another instance, because later commits are lost (rule B7).
+    pub(crate) fn become_another(&mut self) {
+        self.producers = Producers::default();
+        for one in &mut self.subscriptions {
+            let end = self.topics.get(&one.topic).map_or(0, |topic| topic.end());
+            one.next = one.next.min(end);
+        }
+    }
+
     /// Ends pauses (rule A4).
     pub(crate) fn housekeep(&mut self) {
         let now = self.now;

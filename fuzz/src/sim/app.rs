@@ -9,7 +9,7 @@ use std::time::Duration;
 use zaichik_client::{
     Answer, Batch, Client, ClientConfig, Link, ProducerIdentity, PublishOptions, RequestError, RequestId,
 };
-use zaichik_proto::{AckLevel, Record, TopicOptions};
+use zaichik_proto::{AckLevel, Record};
 
 pub(crate) use self::ask::at;
 use self::ask::{Ask, Purpose, denied, placed};
@@ -27,6 +27,8 @@ pub(crate) struct App {
     /// How often it crashed.
     pub(crate) life: u32,
     work: Work,
+    /// Whether it asks for durable answers, which only a store that syncs at an interval gives later (rule B7).
+    asks_for_durable: bool,
     rng: Rng,
     asked: BTreeMap<RequestId, Ask>,
     readers: Vec<Reader>,
@@ -81,6 +83,7 @@ impl App {
             life,
             readers: readers.collect(),
             work: work.clone(),
+            asks_for_durable: plan.storage.is_some_and(|one| one.interval.is_some()),
             rng,
             asked: BTreeMap::new(),
             next_publish: 0,
@@ -175,7 +178,7 @@ impl App {
             self.work(now, reader, checker);
             self.subscribe(now, reader);
         }
-        self.ask_other(now, plan);
+        self.ask_other(now, plan, checker);
         if let Some(publishes) = self.work.publishes.clone().filter(|_| !self.is_finishing) {
             while self.next_publish <= now && self.asked.len() < publishes.pipeline {
                 let topic =
@@ -200,7 +203,12 @@ impl App {
         let is_quiet = !is_batch && self.rng.once_in(publishes.quiet);
         let parts = if is_batch { self.rng.between(1, 3) } else { 1 };
         let options = PublishOptions::new().deadline(Duration::from_micros(publishes.deadline));
-        let options = if is_quiet { options.ack(AckLevel::None) } else { options };
+        let is_durable = self.asks_for_durable && !is_batch && !is_quiet && self.rng.once_in(4);
+        let options = match () {
+            () if is_quiet => options.ack(AckLevel::None),
+            () if is_durable => options.ack(AckLevel::Durable),
+            () => options,
+        };
         let mut batch = Batch::new();
         let mut numbers = Vec::new();
         for _ in 0..parts {
@@ -216,6 +224,7 @@ impl App {
                         is_ordered: self.work.has_producer && !is_quiet,
                         may_repeat: false,
                         outcome: Outcome::Open,
+                        is_past: false,
                     },
                 );
             }
@@ -235,7 +244,9 @@ impl App {
             }
             let id = self.client.publish(at(now), topic, &records, options)?;
             if !is_quiet {
-                self.asked.insert(id, Ask { at: now, purpose: Purpose::Publish(drawn_ids) });
+                let purpose =
+                    if is_durable { Purpose::PublishDurably(drawn_ids) } else { Purpose::Publish(drawn_ids) };
+                self.asked.insert(id, Ask { at: now, purpose });
             }
         }
         if is_batch {
@@ -269,11 +280,12 @@ impl App {
         plan: &Plan,
     ) -> Verdict {
         let is_unknown = matches!(result, Err(RequestError::Unknown { .. }))
-            && matches!(ask.purpose, Purpose::Publish(_) | Purpose::Batch(_));
+            && matches!(ask.purpose, Purpose::Publish(_) | Purpose::PublishDurably(_) | Purpose::Batch(_));
         let could_be_sent =
             self.is_finishing && self.open_since.is_some_and(|since| since + 15 * SECOND <= now);
         // A broker short of memory does not read it, and another instance does not know it.
-        let could_be_answered = plan.limits.memory_budget > 1 << 20 && plan.faults.restart == 0;
+        let is_replaced = plan.faults.restart > 0 || plan.storage.is_some_and(|one| one.interval.is_some());
+        let could_be_answered = plan.limits.memory_budget > 1 << 20 && !is_replaced;
         if self.work.has_producer && is_unknown && could_be_sent && could_be_answered {
             return Broken::because(
                 "P4",
@@ -300,6 +312,13 @@ impl App {
         trace::event(now, Event::Answered { client: self.index, what, number: ask.at });
         match (ask.purpose, result) {
             (Purpose::Publish(ids), Ok(Answer::Published(receipt))) => placed(&ids, &receipt, checker),
+            (Purpose::PublishDurably(ids), Ok(Answer::Published(receipt))) => {
+                placed(&ids, &receipt, checker)?;
+                for id in ids {
+                    checker.apps.is_durable(id);
+                }
+                Ok(())
+            }
             (Purpose::Batch(parts), Ok(Answer::Batched(receipt))) => {
                 if parts.len() != receipt.publishes.len() {
                     return Broken::because(
@@ -312,7 +331,9 @@ impl App {
                     .zip(&receipt.publishes)
                     .try_for_each(|(ids, receipt)| placed(ids, receipt, checker))
             }
-            (Purpose::Publish(ids), Err(error)) => denied(ids.iter(), &error, checker),
+            (Purpose::Publish(ids) | Purpose::PublishDurably(ids), Err(error)) => {
+                denied(ids.iter(), &error, checker)
+            }
             (Purpose::Batch(parts), Err(error)) => denied(parts.iter().flatten(), &error, checker),
             (Purpose::Transform { reader, id, offset }, result) => {
                 self.transformed(now, reader, (id, offset), result, checker)
@@ -349,24 +370,6 @@ impl App {
                 Ok(())
             }
             _ => Ok(()),
-        }
-    }
-
-    /// Sends a ping, or a request about the settings of a topic.
-    fn ask_other(&mut self, now: u64, plan: &Plan) {
-        if !self.work.is_curious || self.is_finishing || self.next_question > now {
-            return;
-        }
-        self.next_question = now + self.rng.between(1, 4 * SECOND);
-        let topic = &plan.topics[self.rng.index(plan.topics.len())];
-        let options = topic.options.unwrap_or_else(|| TopicOptions::new().retain_forever());
-        let asked = match self.rng.below(6) {
-            0 => self.client.alter_topic(at(now), &topic.name, &options),
-            1 | 2 => self.client.create_topic(at(now), &topic.name, &options),
-            _ => self.client.ping(at(now)),
-        };
-        if let Ok(id) = asked {
-            self.asked.insert(id, Ask { at: now, purpose: Purpose::Other });
         }
     }
 }

@@ -17,6 +17,7 @@
 
 mod app;
 mod check;
+mod pair;
 mod pipe;
 mod plan;
 mod planted;

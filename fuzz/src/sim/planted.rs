@@ -60,6 +60,8 @@ pub enum Defect {
     SpaceUnsaid,
     /// Rule B9: the broker does not hear that its store has space again.
     FullForEver,
+    /// Rule B7: a broker that is restored without the last commits is the same instance.
+    SameInstance,
     /// No rule: nothing is altered.
     #[cfg(test)]
     Nothing,
@@ -89,6 +91,7 @@ impl Defect {
         Self::LostCommit,
         Self::SpaceUnsaid,
         Self::FullForEver,
+        Self::SameInstance,
     ];
 }
 
@@ -174,6 +177,11 @@ impl Saboteur {
     /// Whether the store does not make this commit.
     pub(super) fn loses_commit(&self, ticket: u64) -> bool {
         self.defect == Defect::LostCommit && ticket.is_multiple_of(8)
+    }
+
+    /// Whether a broker that lacks commits is the same instance.
+    pub(super) fn keeps_instance(&self) -> bool {
+        self.defect == Defect::SameInstance
     }
 
     /// Whether the broker hears that there is no space, or space again.

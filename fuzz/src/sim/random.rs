@@ -24,6 +24,8 @@ pub(crate) enum Concern {
     Store = 8,
     /// Which records a restored broker leaves in the store.
     Heads = 9,
+    /// What a broker and the one restored from it are asked.
+    Pair = 10,
 }
 
 /// A stream of random numbers.

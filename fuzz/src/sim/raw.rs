@@ -2,9 +2,9 @@
 
 use bytes::BytesMut;
 use zaichik_proto::{
-    AckLevel, AlterTopic, Batch, ClientFrame, Commit, CreateTopic, Describe, Durable, FrameHeader, Hello,
-    MAGIC, Nack, OnConflict, Operation, OperationsBuilder, Producer, Publish, Record, Records, Seek,
-    SeekTarget, Start, Subject, Subscribe, TopicOptions, Unsubscribe, Version,
+    AckLevel, AlterTopic, Batch, ClientFrame, Commit, CompactionMode, CreateTopic, Describe, Durable,
+    FrameHeader, Hello, MAGIC, Nack, OnConflict, Operation, OperationsBuilder, Producer, Publish, Record,
+    Records, Seek, SeekTarget, Start, Subject, Subscribe, TopicOptions, TrimTopic, Unsubscribe, Version,
 };
 
 use super::plan::{Attack, Plan, Role};
@@ -232,7 +232,7 @@ impl Raw {
         let time = self.rng.next() >> 20;
         let start =
             self.rng.pick(&[Start::Earliest, Start::Latest, Start::Offset(offset), Start::Time(time)]);
-        match self.rng.below(12) {
+        match self.rng.below(13) {
             0 | 1 => {
                 let names = ["shared", "d0-0", "d1-0", "d2-0", "x"];
                 let name = if self.keeps_apart { "x" } else { self.rng.pick(&names) };
@@ -280,11 +280,21 @@ impl Raw {
                 };
                 self.send(&frame);
             }
+            10 if self.version > Version::One && !Self::may_be_latest(&topic, plan) => {
+                let (topic, before) = (topic.as_bytes(), start);
+                self.send(&ClientFrame::TrimTopic(TrimTopic { request, topic, before }));
+            }
             _ => {
                 let has_producer = self.rng.once_in(2);
                 self.publish(&topic, None, has_producer);
             }
         }
+    }
+
+    /// The broker may not know the times of all records of such a topic (rule C8).
+    fn may_be_latest(topic: &str, plan: &Plan) -> bool {
+        let is_latest = |options: TopicOptions| options.compaction == Some(CompactionMode::Latest);
+        plan.topics.iter().any(|one| one.name == topic && one.options.is_some_and(is_latest))
     }
 
     /// The rewind number in a commit.

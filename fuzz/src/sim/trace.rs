@@ -77,6 +77,8 @@ pub(crate) enum Event {
     Durable {
         ticket: u64,
     },
+    /// All commits are synced.
+    Synced,
     StoreFailed,
     /// The store has no space but its reserve, or space again.
     Full {
@@ -89,6 +91,8 @@ pub(crate) enum Event {
     },
     /// The broker ended, and one that was restored takes its place.
     Recovered,
+    /// The machine ended, and with it the last commits: another instance takes its place.
+    Lost,
 }
 
 /// What does not run for a time.
@@ -210,5 +214,7 @@ fn numbers(event: Event) -> [u64; 4] {
         Event::Recovered => [18, 0, 0, 0],
         Event::Fetched { from, to } => [19, from, to, 0],
         Event::Full { is_full } => [20, u64::from(is_full), 0, 0],
+        Event::Synced => [21, 0, 0, 0],
+        Event::Lost => [22, 0, 0, 0],
     }
 }

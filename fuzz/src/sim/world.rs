@@ -9,6 +9,7 @@ mod heal;
 mod journal;
 mod link;
 mod observer;
+mod pairs;
 mod pauses;
 mod serve;
 mod silence;
@@ -16,6 +17,7 @@ mod space;
 mod stopping;
 mod store;
 mod storing;
+mod syncs;
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap};

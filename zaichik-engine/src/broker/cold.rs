@@ -114,7 +114,7 @@ impl Broker {
             effects.rearm();
         }
         self.notice_changes(effects);
-        self.rearm(effects);
+        self.release_and_rearm(effects);
         Ok(())
     }
 

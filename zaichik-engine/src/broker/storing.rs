@@ -141,7 +141,7 @@ impl Broker {
             self.subscriptions.stage(&mut ops);
         }
         self.producers.stage(&mut ops);
-        self.rearm(effects);
+        self.release_and_rearm(effects);
         let changes = self.changes();
         if let Some(storing) = &mut self.storing {
             (storing.in_flight, storing.is_urgent, storing.lazy_since) = (Some(ticket), false, None);
@@ -184,7 +184,7 @@ impl Broker {
         self.wake_waiting(effects);
         self.topics.committed();
         self.topics.evict(self.now, &mut self.memory);
-        self.rearm(effects);
+        self.release_and_rearm(effects);
         Turn::Done
     }
 
@@ -266,6 +266,7 @@ impl Broker {
     /// The commit that answers and deliveries wait for; some answers wait until it is synced.
     #[inline]
     pub(crate) fn awaited(&self, is_synced: bool) -> Option<Awaited> {
+        let is_synced = is_synced && !is_planted(Defect::UnsyncedAnswers);
         self.storing.as_ref().and_then(|storing| storing.awaited(is_synced))
     }
 

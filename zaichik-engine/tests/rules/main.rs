@@ -9,6 +9,8 @@ mod batch_refusals;
 #[cfg(test)]
 mod batches;
 #[cfg(test)]
+mod blocks;
+#[cfg(test)]
 mod client;
 #[cfg(test)]
 mod client_reconnect;

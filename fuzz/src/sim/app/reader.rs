@@ -197,7 +197,13 @@ impl App {
         let may_repeat = !is_exact || !self.work.has_producer || self.work.crashes;
         checker.apps.sends(
             id,
-            Sent { owner: (self.index, self.life), is_ordered: false, may_repeat, outcome: Outcome::Open },
+            Sent {
+                owner: (self.index, self.life),
+                is_ordered: false,
+                may_repeat,
+                outcome: Outcome::Open,
+                is_past: false,
+            },
         );
         match self.client.send_batch(at(now), &batch, PublishOptions::new().deadline(deadline)) {
             Ok(request) => {

@@ -26,6 +26,8 @@ pub(crate) struct Sent {
     /// Whether it may be in the log more than once.
     pub(crate) may_repeat: bool,
     pub(crate) outcome: Outcome,
+    /// Whether it was sent to an instance before this one; no answer about it matters any more.
+    pub(crate) is_past: bool,
 }
 
 #[derive(Debug, Default)]
@@ -38,6 +40,8 @@ pub(crate) struct Apps {
     pub(crate) acknowledged: u64,
     /// The offsets of records that were acknowledged.
     told: BTreeMap<u64, u64>,
+    /// Those of records that were acknowledged as durable.
+    durable: BTreeMap<u64, u64>,
 }
 
 impl Apps {
@@ -45,6 +49,7 @@ impl Apps {
         self.placed.clear();
         self.last.clear();
         self.told.clear();
+        self.durable.clear();
         // The outcomes were those of the old broker.
         for sent in self.sent.values_mut() {
             sent.outcome = Outcome::Open;
@@ -54,13 +59,39 @@ impl Apps {
     /// Rule B6: what was acknowledged is there when the broker was restored, with topics that end at these offsets.
     pub(super) fn recovered(&mut self, end: impl Fn(u32) -> u64) -> Verdict {
         self.placed.retain(|_, (topic, offset)| *offset < end(*topic));
-        for (id, told) in &self.told {
+        self.check_placed("B6", &self.told)?;
+        self.order();
+        Ok(())
+    }
+
+    /// Rule B7: what was acknowledged as durable is there in another instance, whose topics end at these offsets.
+    pub(super) fn lost(&mut self, end: impl Fn(u32) -> u64) -> Verdict {
+        self.placed.retain(|_, (topic, offset)| *offset < end(*topic));
+        self.told.clear();
+        for (id, sent) in &mut self.sent {
+            sent.is_past = true;
+            if !self.placed.contains_key(id) && sent.outcome == Outcome::Stored {
+                sent.outcome = Outcome::Open;
+            }
+        }
+        self.check_placed("B7", &self.durable)?;
+        self.order();
+        Ok(())
+    }
+
+    fn check_placed(&self, rule: &'static str, told: &BTreeMap<u64, u64>) -> Verdict {
+        for (id, told) in told {
             let placed = self.placed.get(id).map(|(_, offset)| *offset);
             if placed != Some(*told) {
                 let text = format!("record {id:#x} was acknowledged at {told}, and is at {placed:?}");
-                return Broken::because("B6", text);
+                return Broken::because(rule, text);
             }
         }
+        Ok(())
+    }
+
+    /// Finds the last record of each owner whose records are ordered.
+    fn order(&mut self) {
         self.last.clear();
         let placed = self.placed.keys();
         let ordered =
@@ -69,7 +100,6 @@ impl Apps {
             let last = self.last.entry(owner).or_default();
             *last = id.max(*last);
         }
-        Ok(())
     }
 
     pub(crate) fn sends(&mut self, id: u64, sent: Sent) {
@@ -106,6 +136,9 @@ impl Apps {
     pub(crate) fn acknowledged(&mut self, id: u64, offset: Option<u64>, is_duplicate: bool) -> Verdict {
         self.acknowledged += 1;
         let placed = self.placed.get(&id).map(|(_, offset)| *offset);
+        if self.sent.get(&id).is_some_and(|sent| sent.is_past) {
+            return Ok(());
+        }
         if let Some(sent) = self.sent.get_mut(&id) {
             sent.outcome = Outcome::Stored;
         }
@@ -119,6 +152,13 @@ impl Apps {
             self.told.insert(id, offset);
         }
         Ok(())
+    }
+
+    /// A publish that was [acknowledged](Self::acknowledged) is durable.
+    pub(crate) fn is_durable(&mut self, id: u64) {
+        if let Some(offset) = self.told.get(&id) {
+            self.durable.insert(id, *offset);
+        }
     }
 
     /// Rule P4: a publish certainly failed.

@@ -113,13 +113,27 @@ impl Checker {
         let model = &self.model;
         self.apps.recovered(|topic| model.topic(topic).map_or(0, Topic::end))?;
         for (topic, told) in &self.told {
-            let end = model.names.find_topic(topic).and_then(|id| model.topic(id)).map_or(0, Topic::end);
+            let end = self.end_of(topic);
             if end < *told {
                 let text = format!("{topic} ends at {end}, and a client received what is before {told}");
                 return Broken::because("B6", text);
             }
         }
         Ok(())
+    }
+
+    /// The machine ended, and with it the last commits: another instance is restored from what was left (rule B7). Only what
+    /// was published as durable is still there.
+    pub(crate) fn lost(&mut self, committed: Committed, now: u64, instance: u128) -> Verdict {
+        let Committed { model, known, replayed } = committed;
+        (self.model, self.known, self.replayed) = (model, known, replayed);
+        self.taps.clear();
+        self.told.clear();
+        self.model.recover(now);
+        self.model.become_another();
+        self.instance = instance;
+        let model = &self.model;
+        self.apps.lost(|topic| model.topic(topic).map_or(0, Topic::end))
     }
 
     /// An application knows of the offsets below this one.
@@ -213,6 +227,12 @@ impl Checker {
 
     pub(crate) fn topic_names(&self) -> Vec<String> {
         self.model.topics.keys().map(|id| self.model.names.topic(*id)).collect()
+    }
+
+    /// The end of a topic; 0 if it does not exist.
+    pub(crate) fn end_of(&self, topic: &str) -> u64 {
+        let names = &self.model.names;
+        names.find_topic(topic).and_then(|id| self.model.topic(id)).map_or(0, Topic::end)
     }
 
     /// Rules I1, I3: a message that an application received equals the record in the log.

@@ -89,6 +89,7 @@ pub(super) fn draw_storage(rng: &mut Rng) -> (bool, Storage) {
         fail: rng.pick(&[0, 2, 8]),
         is_journal: rng.once_in(2),
         resident: rng.pick(&[None, Some(0), Some(64 << 10)]),
+        interval: rng.pick(&[None, None, Some(10 * MILLI), Some(10 * SECOND)]),
     };
     (has_storage, storage)
 }

@@ -84,6 +84,8 @@ pub(crate) struct Storage {
     pub(crate) fail: u64,
     /// Whether it is a journal on a disk that loses power.
     pub(crate) is_journal: bool,
+    /// The longest time between two syncs of commits, in microseconds, if they are not synced one by one (rule B7).
+    pub(crate) interval: Option<u64>,
     /// Bytes from which on records that are durable leave memory, if not the default.
     pub(crate) resident: Option<u64>,
 }

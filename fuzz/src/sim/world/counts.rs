@@ -25,10 +25,14 @@ pub struct Counts {
     pub commits: u64,
     /// Brokers that ended and were restored.
     pub recoveries: u64,
+    /// Of them, those that lost commits and became another instance.
+    pub losses: u64,
     /// Chunks of records that a broker read back.
     pub fetches: u64,
     /// Times that a store had no space but its reserve.
     pub fulls: u64,
+    /// Brokers that were compared with the one that was restored from their rows.
+    pub pairs: u64,
 }
 
 impl Counts {
@@ -45,7 +49,9 @@ impl Counts {
         self.pauses += other.pauses;
         self.commits += other.commits;
         self.recoveries += other.recoveries;
+        self.losses += other.losses;
         self.fetches += other.fetches;
         self.fulls += other.fulls;
+        self.pairs += other.pairs;
     }
 }

@@ -2,7 +2,7 @@
 
 use zaichik_engine::store::{Commit, Row};
 use zaichik_store_journal::simulated::{Fault, SimulatedDisk};
-use zaichik_store_journal::{Journal, Options, Shown, StoreError};
+use zaichik_store_journal::{Journal, Options, Shown, StoreError, Syncing};
 
 use crate::sim::random::Rng;
 
@@ -24,20 +24,31 @@ pub(super) struct SimulatedJournal {
     disk: SimulatedDisk,
     /// `None` after its process has ended.
     journal: Option<Journal<SimulatedDisk>>,
+    syncing: Syncing,
 }
 
 impl SimulatedJournal {
-    pub(super) fn new(seed: u64) -> Self {
-        Self { disk: SimulatedDisk::new(seed), journal: None }
+    pub(super) fn new(seed: u64, syncing: Syncing) -> Self {
+        Self { disk: SimulatedDisk::new(seed), journal: None, syncing }
     }
 
     /// Makes a commit durable.
     pub(super) fn commit(&mut self, commit: &Commit) -> Result<(), StoreError> {
         if self.journal.is_none() {
-            self.journal = Some(open(&self.disk).map_err(corrupt)?);
+            self.journal = Some(self.open().map_err(corrupt)?);
         }
         let Some(journal) = &mut self.journal else { return Ok(()) };
         journal.commit_rows(commit)
+    }
+
+    /// Makes all commits durable.
+    pub(super) fn sync(&mut self) -> Result<(), StoreError> {
+        self.journal.as_mut().map_or(Ok(()), Journal::sync)
+    }
+
+    /// Whether commits may be missing that were reported (rule B7).
+    pub(super) fn lacks_commits(&self) -> bool {
+        self.journal.as_ref().is_some_and(Journal::lacks_commits)
     }
 
     /// Does what need not be done with a commit; returns whether there is no space but the reserve.
@@ -80,10 +91,10 @@ impl SimulatedJournal {
         self.free();
         if rng.once_in(4) {
             self.disk.fail(rng.below(EFFECTS), Fault::Stop);
-            let _ = open(&self.disk);
+            let _ = self.open();
             self.interrupt(rng);
         }
-        let mut journal = open(&self.disk)?;
+        let mut journal = self.open()?;
         let mut rows = Vec::new();
         let mut known = None;
         let read = journal.read_back(|key, shown| {
@@ -111,11 +122,12 @@ impl SimulatedJournal {
             self.disk.release();
         }
     }
-}
 
-fn open(disk: &SimulatedDisk) -> Result<Journal<SimulatedDisk>, String> {
-    let options = Options { segment_bytes: SEGMENT, reserve_bytes: RESERVE, ..Options::new(7) };
-    Journal::on(disk.clone(), options).map_err(|error| error.to_string())
+    fn open(&self) -> Result<Journal<SimulatedDisk>, String> {
+        let syncing = self.syncing;
+        let options = Options { segment_bytes: SEGMENT, reserve_bytes: RESERVE, syncing, ..Options::new(7) };
+        Journal::on(self.disk.clone(), options).map_err(|error| error.to_string())
+    }
 }
 
 /// What is known of a row without its records.

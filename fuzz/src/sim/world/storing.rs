@@ -30,7 +30,8 @@ impl World {
     /// The store finishes its commit if it is time, and takes the next one; and it reads records back.
     pub(super) fn store(&mut self) -> Verdict {
         self.fetch()?;
-        self.commit()
+        self.commit()?;
+        self.sync_store()
     }
 
     /// The store reads back what the broker asked for, whether or not a commit is under way.
@@ -110,9 +111,20 @@ impl World {
         self.checker.tick(broker_now + self.saboteur.as_ref().map_or(0, Saboteur::behind));
         if let Some(InFlight { commit, state, .. }) = storing.in_flight.take() {
             trace::event(now, Event::Durable { ticket: commit.ticket.number() });
-            storing.durable.apply(&commit);
-            storing.state = state;
-            let _ = connections.broker.committed(at(broker_now), commit.ticket, &mut connections.effects);
+            let ticket = commit.ticket;
+            storing.make(commit, state);
+            let effects = &mut connections.effects;
+            if let Some(syncs) = storing.syncs.as_mut().filter(|syncs| !syncs.lacks_commits) {
+                syncs.due = syncs.due.filter(|due| *due > now);
+                let _ = connections.broker.written(at(broker_now), ticket, effects);
+                return Ok(());
+            }
+            // The first commit of another instance is synced at once.
+            if let Some(syncs) = &mut storing.syncs {
+                syncs.synced(&storing.durable, &storing.state);
+                syncs.lacks_commits = false;
+            }
+            let _ = connections.broker.committed(at(broker_now), ticket, effects);
         }
         Ok(())
     }
@@ -168,8 +180,13 @@ impl World {
             for (at, _) in self.storing.iter_mut().flat_map(|storing| &mut storing.fetches) {
                 *at = now;
             }
+            for syncs in self.storing.iter_mut().filter_map(|storing| storing.syncs.as_mut()) {
+                syncs.due = syncs.due.map(|_| now);
+            }
             self.store()?;
-            let is_idle = |storing: &Storing| storing.in_flight.is_none() && storing.fetches.is_empty();
+            let wants_sync = self.connections.broker.wants_sync();
+            let is_idle =
+                |storing: &Storing| storing.in_flight.is_none() && storing.fetches.is_empty() && !wants_sync;
             if self.storing.as_deref().is_none_or(is_idle) {
                 break;
             }
@@ -230,24 +247,32 @@ impl World {
 
     /// The broker ends, and another one is restored from what its store has.
     fn recover(&mut self) -> Verdict {
+        self.compare_pair()?;
         let broker_now = self.broker_now();
         let Some(storing) = self.storing.as_deref_mut() else { return Ok(()) };
-        storing.end()?;
+        let lacks_commits = storing.end()?;
         storing.made.clone_from(&storing.durable);
         storing.fetches.clear();
         storing.ends_after = None;
         (storing.full_until, storing.is_full) = (None, false);
         let committed = storing.state.clone();
         self.counts.recoveries += 1;
-        trace::event(self.now, Event::Recovered);
+        self.counts.losses += u64::from(lacks_commits);
+        trace::event(self.now, if lacks_commits { Event::Lost } else { Event::Recovered });
         if let Some(saboteur) = &mut self.saboteur {
             saboteur.restart();
         }
-        let broker = match self.restored(broker_now) {
+        let keeps = self.saboteur.as_ref().is_some_and(Saboteur::keeps_instance);
+        let broker = match self.restored(broker_now, lacks_commits && !keeps) {
             Ok(broker) => broker,
             Err(error) => return Broken::because("B1", format!("it can't be restored: {error}")),
         };
-        self.checker.recovered(*committed, broker_now)?;
+        if lacks_commits {
+            let instance = self.plan.seed_of_broker(self.counts.recoveries).instance;
+            self.checker.lost(*committed, broker_now, instance)?;
+        } else {
+            self.checker.recovered(*committed, broker_now)?;
+        }
         self.connections.replace(broker);
         self.connections.broker.begin_storing();
         self.pauses.restart();
@@ -257,10 +282,12 @@ impl World {
         Ok(())
     }
 
-    /// A broker from the rows that are durable. All records stay in the store, or none, or some.
-    fn restored(&self, broker_now: u64) -> Result<Broker, RowError> {
-        let seed = self.plan.seed_of_broker(self.counts.recoveries);
-        let mut restore = Restore::new(self.plan.broker(), seed)?;
+    /// A broker from the rows that are durable: the same instance, or another one. All records stay in the store, or none, or
+    /// some.
+    fn restored(&self, broker_now: u64, is_another: bool) -> Result<Broker, RowError> {
+        let (config, seed) = (self.plan.broker(), self.plan.seed_of_broker(self.counts.recoveries));
+        let restore = if is_another { Restore::as_another } else { Restore::new };
+        let mut restore = restore(config, seed)?;
         let Some(storing) = self.storing.as_deref() else { return restore.finish(at(broker_now)) };
         let mut rng = Rng::new(self.plan.seed, Concern::Heads, self.counts.recoveries);
         let shown = rng.below(3);
