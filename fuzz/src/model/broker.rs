@@ -37,9 +37,9 @@ pub(crate) struct Model {
     pub(crate) dead_letters: BTreeSet<(u32, u64, Option<u32>)>,
     /// The number of dead letters that the broker has memory for; `None` if memory is not a limit.
     pub(crate) dead_letter_room: Option<u64>,
-    /// The cursors of the broker's durable subscriptions, by topic and name, after the end of a connection: they show which
-    /// of its records became dead letters, if not all did.
-    pub(crate) cursors_after: BTreeMap<(u32, u32), u64>,
+    /// At the end of a connection: by topic and name of a durable subscription, the offset that the broker may have been unable
+    /// to copy to a dead-letter topic, and has not copied.
+    pub(crate) left_at_end: BTreeMap<(u32, u32), u64>,
     /// Superseded records that subscriptions skipped.
     pub(crate) superseded: u64,
     /// Records that a dead-letter topic refused.
@@ -66,7 +66,7 @@ impl Model {
             newer: BTreeSet::new(),
             dead_letters: BTreeSet::new(),
             dead_letter_room: None,
-            cursors_after: BTreeMap::new(),
+            left_at_end: BTreeMap::new(),
             superseded: 0,
             dead_letters_refused: 0,
             is_storing: false,

@@ -85,8 +85,7 @@ impl Model {
         let entry = self.topic(id).and_then(|topic| topic.entry(offset, self.now));
         // A record that is no longer live is not copied.
         let Some((entry, Liveness::Live)) = entry else { return Outcome::Gone };
-        let cursor_after = name.and_then(|name| self.cursors_after.get(&(id, name)));
-        if cursor_after.is_some_and(|cursor| *cursor <= offset) {
+        if name.is_some_and(|name| self.left_at_end.get(&(id, name)) == Some(&offset)) {
             self.dead_letters_refused += 1;
             return Outcome::Refused;
         }

@@ -27,11 +27,23 @@ pub(crate) struct Step<'a> {
     /// If the broker may lack memory: how many requests it refused, and how many dead letters it made.
     pub(crate) refused: Option<u64>,
     pub(crate) dead_letters: Option<u64>,
-    /// If it made some when the connection ended: the cursors of all durable subscriptions, with their topics and names.
-    pub(crate) cursors: &'a [(String, String, u64)],
+    /// If the connection ended: offsets that are still uncommitted, and that the broker may have been unable to copy to a
+    /// dead-letter topic, with the topics and names of their durable subscriptions.
+    pub(crate) left: &'a [(String, String, u64)],
 }
 
 impl Checker {
+    /// Whether the end of this connection may make dead letters.
+    pub(crate) fn may_bury(&self, link: u64) -> bool {
+        let held = self
+            .model
+            .subscriptions
+            .iter()
+            .filter(|one| one.holder.is_some_and(|(holder, _)| holder == link));
+        held.into_iter()
+            .any(|one| one.name.is_some() && one.terms.dead_letter.is_some() && one.uncommitted.len() == 1)
+    }
+
     /// Compares one exchange with the model (rules I7, I9, I12, I15): contiguous offsets and whole batches, exact
     /// expiry, windows, epochs, and every other rule of the broker.
     pub(crate) fn step(&mut self, step: Step<'_>) -> Verdict {
@@ -44,11 +56,10 @@ impl Checker {
         if step.is_over && !tap.is_over {
             tap.is_over = true;
             let names = &self.model.names;
-            let known =
-                step.cursors.iter().filter_map(|(topic, name, at)| Some((names.find(topic, name)?, *at)));
-            self.model.cursors_after = known.collect();
+            let left = step.left.iter().filter_map(|(topic, name, at)| Some((names.find(topic, name)?, *at)));
+            self.model.left_at_end = left.collect();
             self.model.disconnect(step.link);
-            self.model.cursors_after.clear();
+            self.model.left_at_end.clear();
         }
         self.taps.insert(step.link, tap);
         checked.map_err(|broken| broken.at(format!("connection {:#x}", step.link)))

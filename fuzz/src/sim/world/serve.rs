@@ -232,11 +232,14 @@ impl World {
         let is_open = session.status() == Status::Open;
         let is_drained = has_room && !is_short && turn == Turn::Done && is_open && !is_fetching;
         let refused = may_lack.then_some(stats.refused - before_stats.refused);
-        // The end of a connection does not wait for records that are only in the store (rule B8).
-        let may_lack = may_lack || self.plan.storage.is_some();
         let dead_letters = may_lack.then_some(stats.dead_letters - before_stats.dead_letters);
-        let has_buried = is_over && dead_letters.is_some_and(|count| count > 0);
-        let cursors = if has_buried { durable_cursors(&self.connections.broker) } else { Vec::new() };
+        // The end of a connection waits neither for memory nor for records that are only in the store (rule B8).
+        let may_be_left = may_lack || self.plan.storage.is_some();
+        let left = if is_over && may_be_left && self.checker.may_bury(link) {
+            left_uncommitted(&self.connections.broker, may_lack)
+        } else {
+            Vec::new()
+        };
         let Some(session) = self.connections.session(connection) else { return Ok(Turn::Done) };
         // What waited for a store that failed was dropped: there is nothing new but the reason.
         let has_failed = session.close_reason() == Some(CloseReason::Internal);
@@ -267,7 +270,7 @@ impl World {
             now: broker_now + self.behind(),
             refused,
             dead_letters,
-            cursors: &cursors,
+            left: &left,
         })?;
         Ok(turn)
     }
@@ -342,20 +345,20 @@ fn check_work(steps: u64, applied: usize) -> Verdict {
     Ok(())
 }
 
-/// The durable subscriptions of a broker: topic, name and cursor.
-fn durable_cursors(broker: &Broker) -> Vec<(String, String, u64)> {
-    let mut topics = BTreeMap::new();
-    let mut cursors = Vec::new();
+/// The durable subscriptions of a broker whose next record it cannot have copied to a dead-letter topic, because it is only in
+/// the store, or may have found no memory for: topic, name, and the offset.
+fn left_uncommitted(broker: &Broker, may_lack: bool) -> Vec<(String, String, u64)> {
+    let (mut topics, mut left) = (BTreeMap::new(), Vec::new());
     for row in broker.rows() {
         match row {
             Row::Topic(row) => drop(topics.insert(row.topic, row.name)),
-            Row::Cursor(row) => cursors.push(row),
+            Row::Cursor(row) if may_lack || broker.is_cold(row.topic, row.cursor) => left.push(row),
             _ => {}
         }
     }
     let named =
         |row: CursorRow| Some((topics.get(&row.topic)?.to_string(), row.name.to_string(), row.cursor));
-    cursors.into_iter().filter_map(named).collect()
+    left.into_iter().filter_map(named).collect()
 }
 
 #[cfg(test)]
