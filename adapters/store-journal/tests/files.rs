@@ -211,7 +211,7 @@ fn a_segment_that_the_owner_removes_is_copied_to_its_end() {
     let mut journal = directory.open().unwrap();
     let write = |journal: &mut Journal, value: u8| {
         for row in 0..40 {
-            journal.commit(&[Op::Put { key: &[4, row], value: &[&[value; 300]] }]).unwrap();
+            journal.commit(&[Op::Put { key: &[4, row], head: &[], value: &[&[value; 300]] }]).unwrap();
             journal.tend(std::time::Duration::from_secs(value.into())).unwrap();
         }
     };

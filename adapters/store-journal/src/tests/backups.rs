@@ -279,7 +279,7 @@ fn a_copy_that_is_repaired_is_still_one() {
     let mut bytes = target.content(file).unwrap();
     bytes[150] ^= 1;
     target.replace(file, Some(bytes));
-    let amend = [Op::Put { key: b"amended", value: &[b"yes"] }];
+    let amend = [Op::Put { key: b"amended", head: &[], value: &[b"yes"] }];
     assert!(repair(&mut target, |journal| journal.commit(&amend)).unwrap().is_some());
     for _ in 0..2 {
         let (journal, rows) = reopen(target.clone()).unwrap();
