@@ -71,8 +71,9 @@ pub enum Defect {
 
 #[cfg(feature = "planted")]
 impl Defect {
-    /// All defects that the simulator finds. A step test finds [`UnsettledWalk`](Self::UnsettledWalk), which needs more
-    /// records than a simulated topic holds (tests/rules/work.rs).
+    /// All defects that the simulator finds. Tests of rules find two: [`UnsettledWalk`](Self::UnsettledWalk) needs more
+    /// records than a simulated topic holds (tests/rules/work.rs), and [`FailuresLost`](Self::FailuresLost) a record that
+    /// fails, is restored and fails again, which is rare in simulated runs (tests/rules/storage.rs).
     pub const ALL: &[Self] = &[
         Self::Uncharged,
         Self::DeadLetterStays,
@@ -90,7 +91,6 @@ impl Defect {
         Self::AnswersOfFailure,
         Self::ClockLost,
         Self::EpochLost,
-        Self::FailuresLost,
         Self::KeysLeftOut,
         Self::LimitForgotten,
         Self::WideTrim,

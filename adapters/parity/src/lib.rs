@@ -135,7 +135,7 @@ macro_rules! command_tests {
             a_directory_in_use_is_code_75
             a_directory_of_another_program_or_version_is_code_9
             b4_a_damaged_directory_is_code_8
-            b_36_damage_that_a_start_does_not_read_is_found_by_the_first_reader
+            b8_damage_that_a_start_does_not_read_is_found_by_the_first_reader
             a_directory_that_the_system_refuses_is_code_74
         );
         $crate::command_tests!($command, retention;

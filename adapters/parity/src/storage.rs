@@ -157,7 +157,7 @@ pub fn b4_a_damaged_directory_is_code_8(path: &str) {
 }
 
 /// A start reads the last segment only; what a reader needs of the others is checked then.
-pub fn b_36_damage_that_a_start_does_not_read_is_found_by_the_first_reader(path: &str) {
+pub fn b8_damage_that_a_start_does_not_read_is_found_by_the_first_reader(path: &str) {
     let directory = Directory::new();
     let data = directory.path().join("data");
     let run = || Broker::run(stored(path, 0, &data).env("ZAICHIK_STORAGE_SEGMENT_SIZE", "1MiB"));

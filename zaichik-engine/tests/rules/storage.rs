@@ -247,6 +247,15 @@ fn b_07_a_durable_subscription_continues() {
     assert_eq!(answer, "refused SubscriptionFenced 3");
 }
 
+/// A planted defect: failures are not restored.
+#[cfg(feature = "planted")]
+#[test]
+#[should_panic(expected = "1/1=b")]
+fn b_07_planted_losses_of_failures_are_found() {
+    zaichik_engine::plant(Some(zaichik_engine::Defect::FailuresLost));
+    b_07_a_durable_subscription_continues();
+}
+
 #[test]
 fn b_08_producers_get_their_answers() {
     let mut world = World::new();
