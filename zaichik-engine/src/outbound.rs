@@ -5,6 +5,7 @@
 
 mod blocks;
 mod gate;
+mod gated;
 mod lane;
 
 use std::fmt;
@@ -250,58 +251,6 @@ impl Outbound {
         self.stream.recount().saturating_add(self.control.recount()).saturating_add(gate)
     }
 
-    /// Takes bytes of what may leave.
-    #[cold]
-    fn advance_gated(&mut self, count: usize) {
-        let mut left = count;
-        let mut part = |limit: usize| {
-            let part = left.min(limit);
-            left = left.saturating_sub(part);
-            part
-        };
-        let (control, passing, _) = self.open();
-        let partial = part(self.stream_partial);
-        if partial > 0 {
-            self.stream_partial = self.stream_partial.saturating_sub(partial);
-            self.stream.take(partial);
-        }
-        if passing > 0
-            && let Some(gate) = &mut self.gate
-        {
-            let begun = part(gate.passing_partial);
-            gate.passing_partial = gate.passing_partial.saturating_sub(begun);
-            gate.passing.take(begun);
-        }
-        let control = part(control);
-        if control > 0 {
-            self.control.take(control);
-        }
-        if passing > 0
-            && let Some(gate) = &mut self.gate
-        {
-            let more = part(gate.passing.len());
-            if more > 0 {
-                gate.passing_partial = gate.passing.take(more);
-            }
-        }
-        if left > 0 {
-            self.stream_partial = self.stream.take(left);
-        }
-        if let Some(gate) = &mut self.gate {
-            gate.took(control, partial.saturating_add(left));
-        }
-        self.charge();
-    }
-
-    /// Bytes of the control lane, of passing frames and of the stream lane that may leave.
-    #[inline]
-    fn open(&self) -> (usize, usize, usize) {
-        match &self.gate {
-            Some(gate) => (gate.open_control(), gate.passing.len(), gate.open_stream()),
-            None => (self.control.len(), 0, self.stream.len()),
-        }
-    }
-
     const fn lane(&mut self, lane: LaneKind) -> &mut Lane {
         match lane {
             LaneKind::Stream => &mut self.stream,
@@ -317,35 +266,26 @@ impl Buf for Outbound {
     }
 
     fn chunk(&self) -> &[u8] {
-        let (control, passing, stream) = self.open();
-        let gate = self.gate.as_deref();
-        let partial = gate.map_or(0, |gate| gate.passing_partial);
-        let (lane, limit) = match gate {
-            _ if self.stream_partial > 0 => (&self.stream, self.stream_partial),
-            Some(gate) if partial > 0 => (&gate.passing, partial),
-            Some(gate) if control == 0 && passing > 0 => (&gate.passing, passing),
-            _ if control > 0 => (&self.control, control),
-            _ => (&self.stream, stream),
-        };
-        let chunk = lane.chunk();
-        chunk.get(..limit).unwrap_or(chunk)
+        if let Some(gate) = &self.gate {
+            return self.gated_chunk(gate);
+        }
+        if self.stream_partial > 0 {
+            let chunk = self.stream.chunk();
+            return chunk.get(..self.stream_partial).unwrap_or(chunk);
+        }
+        let control = self.control.chunk();
+        if control.is_empty() { self.stream.chunk() } else { control }
     }
 
     fn chunks_vectored<'a>(&'a self, slices: &mut [IoSlice<'a>]) -> usize {
-        let (control, passing, stream) = self.open();
         let mut filler = Filler { slices, filled: 0 };
+        if let Some(gate) = &self.gate {
+            self.fill_gated(gate, &mut filler);
+            return filler.filled;
+        }
         filler.add(self.stream.chunks(0), self.stream_partial);
-        let gate = self.gate.as_deref().filter(|_| passing > 0);
-        let partial = gate.map_or(0, |gate| gate.passing_partial);
-        if let Some(gate) = gate {
-            filler.add(gate.passing.chunks(0), partial);
-        }
-        filler.add(self.control.chunks(0), control);
-        if let Some(gate) = gate {
-            filler.add(gate.passing.chunks(partial), passing.saturating_sub(partial));
-        }
-        let rest = stream.saturating_sub(self.stream_partial);
-        filler.add(self.stream.chunks(self.stream_partial), rest);
+        filler.add(self.control.chunks(0), self.control.len());
+        filler.add(self.stream.chunks(self.stream_partial), self.stream.len());
         filler.filled
     }
 
