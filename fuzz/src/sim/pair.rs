@@ -24,13 +24,10 @@ use zaichik_engine::Timestamp;
 use zaichik_engine::store::Row;
 use zaichik_testkit::requests;
 
-use self::inputs::{Input, Inputs};
+use self::inputs::{Input, Inputs, PEERS};
 pub(super) use self::side::Side;
 use super::check::{Broken, Verdict};
 use super::random::Rng;
-
-/// Connections to each broker.
-const PEERS: usize = 3;
 
 /// Inputs after which a pair is not compared any more.
 const INPUTS: u64 = 60;

@@ -17,6 +17,7 @@ mod space;
 mod stopping;
 mod store;
 mod storing;
+mod syncing;
 mod syncs;
 
 use std::cmp::Reverse;

@@ -12,10 +12,12 @@ use zaichik_proto::{
     TopicOptions, TrimTopic, Unsubscribe, Version,
 };
 
-use super::PEERS;
 use super::seen::{News, Seen};
 use crate::sim::random::Rng;
 use crate::sim::{MILLI, SECOND};
+
+/// Connections to each broker.
+pub(super) const PEERS: usize = 3;
 
 /// One input of both brokers.
 pub(super) enum Input {

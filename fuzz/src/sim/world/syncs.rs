@@ -3,17 +3,13 @@
 use zaichik_engine::store::Commit;
 use zaichik_testkit::Rows;
 
-use super::{Actor, World};
-use crate::sim::app::at;
-use crate::sim::check::{Checker, Committed, Verdict};
-use crate::sim::planted::Saboteur;
+use crate::sim::check::{Checker, Committed};
 use crate::sim::random::Rng;
-use crate::sim::trace::{self, Event};
 
 /// What is synced, and what is not.
 pub(super) struct Syncs {
     /// The longest time until commits are synced.
-    interval: u64,
+    pub(super) interval: u64,
     /// The rows that are synced, and what the checker knew.
     rows: Rows,
     state: Box<Committed>,
@@ -29,6 +25,11 @@ impl Syncs {
     pub(super) fn new(interval: u64, checker: &Checker) -> Self {
         let (rows, state) = (Rows::default(), Box::new(checker.committed()));
         Self { interval, rows, state, commits: Vec::new(), due: None, lacks_commits: false }
+    }
+
+    /// Whether all commits are synced.
+    pub(super) fn is_empty(&self) -> bool {
+        self.commits.is_empty()
     }
 
     /// A commit is made.
@@ -63,41 +64,5 @@ impl Syncs {
         self.commits.iter().for_each(|(commit, _)| rows.apply(commit));
         let state = self.commits.last().map_or(&self.state, |(_, state)| state);
         (rows, state.clone())
-    }
-}
-
-impl World {
-    /// Syncs the commits that are made if it is time: at once if somebody waits for it.
-    pub(super) fn sync_store(&mut self) -> Verdict {
-        let (now, broker_now) = (self.now, self.broker_now());
-        let latency = self.plan.storage.filter(|_| !self.is_healing).map_or(0, |plan| plan.latency);
-        let wants_sync = self.connections.broker.wants_sync();
-        let Some(storing) = self.storing.as_deref_mut().filter(|storing| storing.ends_after.is_none()) else {
-            return Ok(());
-        };
-        let Some(syncs) = storing.syncs.as_mut().filter(|syncs| wants_sync || !syncs.commits.is_empty())
-        else {
-            return Ok(());
-        };
-        let interval = if wants_sync { latency } else { syncs.interval };
-        let drawn =
-            now + if syncs.due.is_none() || wants_sync { storing.rng.below(interval + 1) } else { interval };
-        let due = syncs.due.map_or(drawn, |due| due.min(drawn));
-        syncs.due = Some(due);
-        if due > now {
-            self.want(Actor::Store, due);
-            return Ok(());
-        }
-        if let Some(Err(_)) = storing.journal.as_mut().map(super::journal::SimulatedJournal::sync) {
-            storing.ends_after = Some(storing.rng.below(20));
-            return self.fail_store();
-        }
-        syncs.synced(&storing.durable, &storing.state);
-        trace::event(now, Event::Synced);
-        self.pauses.tick(broker_now);
-        self.checker.tick(broker_now + self.saboteur.as_ref().map_or(0, Saboteur::behind));
-        let connections = &mut self.connections;
-        let _ = connections.broker.synced(at(broker_now), &mut connections.effects);
-        self.collect(false)
     }
 }
