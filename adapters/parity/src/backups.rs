@@ -50,7 +50,7 @@ async fn stop(broker: Broker) {
     assert_eq!(code, Some(0), "{log}");
 }
 
-/// Each copy has what was acknowledged before it began, and what one commit left of the rest. Whoever starts with it, or with
+/// Each copy has what was acknowledged before it began, and what one commit left of the rest. A broker that starts with it, or with
 /// a copy of it, has another instance, and goes on as any other afterwards.
 pub fn b_60_a_backup_of_a_broker_under_load_is_another_instance_each_time_it_is_restored(path: &str) {
     let directory = Directory::new();

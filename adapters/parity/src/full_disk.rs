@@ -24,7 +24,7 @@ async fn counter(client: &Client, counter: Counter) -> u64 {
     info.counter(counter).unwrap_or_default()
 }
 
-/// Nothing is lost, the counters are told at once, and the metrics say what is the matter. A commit of which a part was
+/// Nothing is lost, the counters show it at once, and so do the metrics. A commit of which a part was
 /// written is repeated whole.
 pub fn a_full_disk_holds_answers_until_there_is_space(path: &str) {
     let directory = Directory::new();
@@ -73,7 +73,7 @@ pub fn a_full_disk_holds_answers_until_there_is_space(path: &str) {
     });
 }
 
-/// What is left is for those who make room: consumers go on, publishes are refused, and a kill loses nothing.
+/// The space that is left serves what makes room: consumers go on, publishes are refused, and a kill loses nothing.
 pub fn b9_from_the_reserve_consumers_commit_while_publishes_are_refused(path: &str) {
     let directory = Directory::new();
     let faults = Faults::new(directory.path());

@@ -22,7 +22,7 @@ pub(crate) async fn create_topics(client: &Client) {
     client.create_topic(SCRATCH, options.max_bytes(64 << 10)).await.expect("created");
 }
 
-/// Somebody who publishes without a pause, over as many connections as it takes.
+/// Publishes without a pause, over as many connections as it takes.
 pub(crate) struct Publishing {
     acknowledged: Arc<AtomicU64>,
     is_over: Arc<AtomicBool>,

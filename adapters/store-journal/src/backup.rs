@@ -42,7 +42,7 @@ pub enum BackupError {
 /// on. What is copied is at least what was durable when the copy began. The copy is durable when this returns, and every
 /// byte of it has been read back and compared. `None` if nothing was ever stored; then nothing is written.
 ///
-/// The owner goes on from the same commit, so whoever opens a copy knows less than clients may: a journal
+/// The owner goes on from the same commit, so a broker that opens a copy knows less than clients may: a journal
 /// [says so](crate::Journal::is_backup). If the copy is interrupted, or fails, it does not open.
 ///
 /// Nothing in the source is locked or changed. A [`Files::beside`](crate::Files::beside) is what it needs: one that keeps files

@@ -1,4 +1,4 @@
-//! The mark of a directory of which clients may know more than it has: a file, with text for whoever finds it.
+//! The mark of a directory of which clients may know more than it has: a file, with a text that explains it.
 //!
 //! A backup has one. Any other directory has one if its commits may not be synced: it is there from the opening of a journal that syncs [on demand](crate::Syncing::OnDemand) until its clean end, and says
 //! in which start of the machine the journal was opened. As long as that start lasts, everything that was written is there.

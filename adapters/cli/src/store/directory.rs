@@ -37,7 +37,7 @@ impl Directory {
         Files::read_only(&self.dir).map_err(|error| self.not_opened(error))
     }
 
-    /// Opens it to be read, whoever uses it meanwhile.
+    /// Opens it for reading, also while another process uses it.
     ///
     /// # Errors
     /// It does not exist, or it is one of another program.

@@ -32,8 +32,8 @@ pub(super) fn start(shared: &Arc<Shared>, fetcher: Box<dyn Fetcher>) -> io::Resu
     builder.spawn(run).map(drop)
 }
 
-/// Lets other threads go first where the machine has too few cores: whoever reads what is old waits for the disk anyway, and
-/// what is new should not wait for it.
+/// Lets other threads go first where the machine has too few cores: reading what is old waits for the disk anyway, and
+/// what is new should not wait for that.
 #[cfg(target_os = "linux")]
 fn give_way() {
     // Without it, all threads are equal.

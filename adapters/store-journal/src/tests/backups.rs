@@ -155,7 +155,7 @@ fn a_copy_has_the_rows_of_one_commit_whatever_its_owner_does_meanwhile() {
     }
 }
 
-/// A directory that nobody changes.
+/// A directory that does not change meanwhile.
 fn still(seed: u64) -> (Vec<(SimulatedDisk, usize)>, Rows) {
     let (disks, states) = recorded(seed, 100).unwrap();
     (disks.into_iter().next_back().into_iter().collect(), states.last().unwrap().clone())
