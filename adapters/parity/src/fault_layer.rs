@@ -1,4 +1,4 @@
-//! A disk below a real broker that fails as a test wants it: a library in C that stands in front of the system's calls.
+//! Makes the disk of a real broker fail on purpose: a C library that intercepts system calls.
 //!
 //! Needs a C compiler, which Rust's linker is on Linux, and a command that is linked with glibc dynamically.
 

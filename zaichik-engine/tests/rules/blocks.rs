@@ -8,7 +8,7 @@ use zaichik_proto::{AckLevel, CompactionMode, Record, Start, TopicOptions, Versi
 
 use crate::world::{Peer, Sub, World, secs, us};
 
-/// Publishes may have so many records: a row of them begins in one block and ends three blocks later.
+/// The largest number of records in a publish: enough that their row begins in one block and ends three blocks later.
 const MOST: usize = 400;
 
 /// So many records may be in chunks that are not full.

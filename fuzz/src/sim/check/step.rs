@@ -35,13 +35,12 @@ pub(crate) struct Step<'a> {
 impl Checker {
     /// Whether the end of this connection may make dead letters.
     pub(crate) fn may_bury(&self, link: u64) -> bool {
-        let held = self
-            .model
-            .subscriptions
-            .iter()
-            .filter(|one| one.holder.is_some_and(|(holder, _)| holder == link));
-        held.into_iter()
-            .any(|one| one.name.is_some() && one.terms.dead_letter.is_some() && one.uncommitted.len() == 1)
+        self.model.subscriptions.iter().any(|one| {
+            one.holder.is_some_and(|(holder, _)| holder == link)
+                && one.name.is_some()
+                && one.terms.dead_letter.is_some()
+                && one.uncommitted.len() == 1
+        })
     }
 
     /// Compares one exchange with the model (rules I7, I9, I12, I15): contiguous offsets and whole batches, exact
