@@ -24,8 +24,7 @@ pub fn an_open_address_without_a_token_is_refused(path: &str) {
     let open = ["--listen", "127.0.0.1:0", "--listen", "0.0.0.0:0", "--insecure"];
     let broker = Broker::run(unconfigured(path, &directory).args(open));
     assert!(broker.start.iter().any(|line| line.contains("auth: none; anyone who can connect")));
-    broker.signal("TERM");
-    assert_eq!(broker.end().0, Some(0));
+    broker.stop();
 }
 
 /// Clients with the token can connect; others cannot.
@@ -71,8 +70,7 @@ pub fn only_clients_with_the_token_can_connect(path: &str) {
             assert!(matches!(error, ClientError::Ended(_)), "{wrong:?}: {error}");
         }
     });
-    broker.signal("TERM");
-    assert_eq!(broker.end().0, Some(0));
+    broker.stop();
 }
 
 /// The log names the peer of a client without the token, and does not grow with each attempt.
@@ -120,6 +118,5 @@ pub fn a_short_token_is_refused_and_a_readable_file_is_reported(path: &str) {
     assert!(output.status.success() && stderr.contains("other users can read"), "{stderr}");
     let broker = Broker::run(unconfigured(path, &directory).args(["--port=0", "--token-file", &file]));
     assert!(broker.start.iter().any(|line| line.contains("other users can read")));
-    broker.signal("TERM");
-    assert_eq!(broker.end().0, Some(0));
+    broker.stop();
 }

@@ -44,12 +44,6 @@ async fn copy(data: PathBuf, target: PathBuf) -> Report {
     copying.await.expect("no panic").expect("a complete copy").expect("there is something")
 }
 
-async fn stop(broker: Broker) {
-    broker.signal("TERM");
-    let (code, log) = broker.ended().await;
-    assert_eq!(code, Some(0), "{log}");
-}
-
 /// Each copy has what was acknowledged before it began, and what one commit left of the rest. A broker that starts with it, or with
 /// a copy of it, has another instance, and goes on as any other afterwards.
 pub fn b_60_a_backup_of_a_broker_under_load_is_another_instance_each_time_it_is_restored(path: &str) {
@@ -74,7 +68,7 @@ pub fn b_60_a_backup_of_a_broker_under_load_is_another_instance_each_time_it_is_
         publishing.continue_for(60).await;
         let acknowledged = publishing.finish().await;
         consuming.abort();
-        stop(broker).await;
+        broker.stopped().await;
         let mut instances = vec![first];
         for (number, (messages, cursor)) in before.into_iter().enumerate() {
             let restored = directory.path().join(format!("copy {number}"));
@@ -106,7 +100,7 @@ pub fn b_60_a_backup_of_a_broker_under_load_is_another_instance_each_time_it_is_
                 let client = connect(broker.port).await;
                 assert_eq!(client.instance(), instances.last().copied().flatten());
                 assert_eq!(received(&client).await, found.saturating_add(1));
-                stop(broker).await;
+                broker.stopped().await;
             }
         }
     });

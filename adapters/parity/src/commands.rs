@@ -26,8 +26,7 @@ pub fn port_0_picks_a_free_port_and_prints_it(path: &str) {
         assert!(line.contains(expected), "{line}");
     }
     assert_eq!(broker.start.len(), expected.len());
-    broker.signal("TERM");
-    assert_eq!(broker.end().0, Some(0));
+    broker.stop();
 }
 
 /// The error names the address in one line.
@@ -39,8 +38,7 @@ pub fn a_port_in_use_is_reported_in_one_line_with_code_3(path: &str) {
     assert_eq!(stderr.lines().count(), 1, "{stderr}");
     assert!(stderr.contains(&format!("cannot listen on 127.0.0.1:{}", first.port)), "{stderr}");
     assert!(second.stdout.is_empty());
-    first.signal("TERM");
-    assert_eq!(first.end().0, Some(0));
+    first.stop();
 }
 
 /// Both signals that ask a process to end drain the broker.
@@ -134,8 +132,7 @@ pub fn an_empty_or_invalid_log_filter_hides_nothing(path: &str) {
             warned.is_none_or(|line| warning.is_some_and(|warning| line.contains(warning))),
             "{warned:?}"
         );
-        broker.signal("TERM");
-        assert_eq!(broker.end().0, Some(0));
+        broker.stop();
     }
 }
 
@@ -204,8 +201,7 @@ pub fn wrong_usage_is_code_2(path: &str) {
 pub fn s_01_the_same_script_gives_the_same_bytes(path: &str) {
     let broker = Broker::start(path);
     let received = script::block_on(script::play(&broker.address()));
-    broker.signal("TERM");
-    assert_eq!(broker.end().0, Some(0));
+    broker.stop();
     let expected = script::block_on(async {
         let config = BrokerConfig::default();
         let server = Server::bind("127.0.0.1:0", config).await.expect("a free port");

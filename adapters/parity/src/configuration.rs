@@ -121,8 +121,7 @@ pub fn a_memory_budget_below_the_minimum_is_refused(path: &str) {
         client.publish("large", vec![b'x'; 1_000_000]).await.expect("the budget has room for it");
         assert_eq!(next_message(&mut subscription).await.body.len(), 1_000_000);
     });
-    broker.signal("TERM");
-    assert_eq!(broker.end().0, Some(0));
+    broker.stop();
 }
 
 /// Settings that do not fit each other are refused before the broker starts, by every command that checks them.
@@ -223,8 +222,7 @@ pub fn the_configuration_reaches_the_broker(path: &str) {
         assert_eq!(message.body, "kept");
         client.subscribe("only").window(4).await.expect_err("above the limit");
     });
-    broker.signal("TERM");
-    assert_eq!(broker.end().0, Some(0));
+    broker.stop();
 }
 
 /// The default, one without timestamps, and JSON.
@@ -240,8 +238,7 @@ pub fn the_log_has_three_formats(path: &str) {
                 assert!(object["level"].is_string() && object["message"].is_string(), "{line}");
             }
         }
-        broker.signal("TERM");
-        assert_eq!(broker.end().0, Some(0));
+        broker.stop();
     }
 }
 
@@ -294,13 +291,12 @@ pub fn a_client_reconnects_after_a_drain(path: &str) {
         let (port, instance) = (first.port, client.instance());
         first.signal("TERM");
         // The client must run during the drain, because the broker waits for it to close.
-        let (code, log) = tokio::task::spawn_blocking(|| first.end()).await.expect("no panic");
+        let (code, log) = first.ended().await;
         assert_eq!(code, Some(0), "{log}");
         let second = Broker::run(&mut command(path, port));
         client.publish("after", "x").await.expect("accepted by the next one");
         assert_ne!(client.instance(), instance);
-        second.signal("TERM");
-        assert_eq!(second.end().0, Some(0));
+        second.stop();
     });
 }
 
@@ -324,8 +320,7 @@ pub fn ready_fd_reports_that_the_broker_is_ready(path: &str) {
     assert_eq!(ready["addresses"], serde_json::json!([broker.address()]));
     assert_eq!(ready["version"], env!("CARGO_PKG_VERSION"));
     assert_eq!(ready["pid"], broker.id());
-    broker.signal("TERM");
-    assert_eq!(broker.end().0, Some(0));
+    broker.stop();
     let errors = refused(run(path, &directory, &["--port=0", "--ready-fd", "99"], &[]));
     assert!(
         errors.len() == 1 && errors[0].contains("--ready-fd 99: cannot write to this descriptor"),

@@ -58,12 +58,6 @@ async fn assert_failed(broker: Broker, data: &Path) -> String {
     line
 }
 
-async fn stop(broker: Broker) {
-    broker.signal("TERM");
-    let (code, log) = broker.ended().await;
-    assert_eq!(code, Some(0), "{log}");
-}
-
 /// One failure after the other ends the broker; to clients, each is a broken connection.
 pub fn b6_a_broker_whose_disk_fails_loses_nothing_that_it_acknowledged(path: &str) {
     let directory = Directory::new();
@@ -87,7 +81,7 @@ pub fn b6_a_broker_whose_disk_fails_loses_nothing_that_it_acknowledged(path: &st
         publishing.continue_for(20).await;
         let acknowledged = publishing.finish().await;
         check(&connect(port).await, acknowledged).await;
-        stop(broker).await;
+        broker.stopped().await;
     });
 }
 
@@ -131,7 +125,7 @@ pub fn b_15_an_answer_whose_sync_fails_is_never_sent(path: &str) {
         assert!((1..=2).contains(&end), "{end}");
         check(&client, end).await;
         client.close().await.expect("nothing is unanswered");
-        stop(broker).await;
+        broker.stopped().await;
     });
 }
 
@@ -183,7 +177,7 @@ pub fn b8_a_record_that_cannot_be_read_back_is_not_skipped(path: &str) {
             assert_eq!((message.offset, &message.body[..8]), (number, &number.to_be_bytes()[..]));
         }
         client.close().await.expect("nothing is unanswered");
-        stop(broker).await;
+        broker.stopped().await;
     });
 }
 
@@ -211,7 +205,7 @@ pub fn b7_a_sync_at_an_interval_that_fails_makes_another_instance(path: &str) {
         let unknown = publishing.await.expect("no panic").expect_err("the broker that had it is no more");
         assert_eq!(unknown.class(), ErrorClass::Unknown, "{unknown}");
         client.close().await.expect("nothing is unanswered");
-        stop(broker).await;
+        broker.stopped().await;
     });
 }
 
@@ -255,6 +249,6 @@ pub fn a_start_that_the_disk_refuses_is_code_74(path: &str) {
         assert!(end >= acknowledged, "{end} of {acknowledged}");
         check(&client, end).await;
         client.close().await.expect("nothing is unanswered");
-        stop(broker).await;
+        broker.stopped().await;
     });
 }

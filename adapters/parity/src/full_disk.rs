@@ -113,8 +113,7 @@ pub fn b9_from_the_reserve_consumers_commit_while_publishes_are_refused(path: &s
         let acknowledged = publishing.finish().await;
         check(&client, acknowledged).await;
         client.close().await.expect("nothing is unanswered");
-        broker.signal("TERM");
-        assert_eq!(broker.ended().await.0, Some(0));
+        broker.stopped().await;
     });
 }
 
@@ -145,7 +144,6 @@ pub fn a_stop_with_a_full_disk_ends_with_its_grace_and_code_74(path: &str) {
         let acknowledged = publishing.finish().await;
         check(&connect(port).await, acknowledged).await;
         assert_lines(&scrape(http).await, &["zaichik_storage_full 0"]);
-        broker.signal("TERM");
-        assert_eq!(broker.ended().await.0, Some(0));
+        broker.stopped().await;
     });
 }

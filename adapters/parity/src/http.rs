@@ -29,12 +29,6 @@ pub(crate) fn run(command: &mut Command) -> (Broker, u16) {
     (broker, port)
 }
 
-fn stop(broker: Broker) {
-    broker.signal("TERM");
-    let (code, log) = broker.end();
-    assert_eq!(code, Some(0), "{log}");
-}
-
 /// Sends bytes and reads until the end of the connection.
 async fn exchange(port: u16, request: &[u8]) -> String {
     let mut stream = TcpStream::connect(("127.0.0.1", port)).await.expect("it listens");
@@ -86,7 +80,7 @@ pub fn only_probes_and_metrics_are_served(path: &str) {
             assert!(head.contains("connection: close"), "{head}");
         }
     });
-    stop(broker);
+    broker.stop();
 }
 
 /// Records, refusals, memory and lags are counted.
@@ -144,7 +138,7 @@ pub fn metrics_count_what_happened(path: &str) {
             assert!(used.parse::<u64>().expect("a number") > 1 << 20, "{used}");
         }
     });
-    stop(broker);
+    broker.stop();
 }
 
 /// Commits and their time, and what the storage directory holds; without one, there are none.
@@ -159,7 +153,7 @@ pub fn metrics_describe_the_storage(path: &str) {
     for name in ["segments", "full", "changed_rows", "commit_seconds_count", "last_commit_seconds"] {
         assert_eq!(of_storage(&metrics, name), None, "{name}");
     }
-    stop(broker);
+    broker.stop();
     let directory = Directory::new();
     let (broker, port) = start(path, &["--data", directory.path().to_str().expect("text")]);
     script::block_on(async {
@@ -196,7 +190,7 @@ pub fn metrics_describe_the_storage(path: &str) {
         assert!(bounds.count() > 10, "{after}");
         assert_lines(&after, &["# TYPE zaichik_storage_commit_seconds histogram"]);
     });
-    stop(broker);
+    broker.stop();
 }
 
 /// The number of series is bounded.
@@ -214,7 +208,7 @@ pub fn metrics_name_a_thousand_durable_subscriptions_and_count_the_rest(path: &s
         assert_eq!(named, 1_000);
         assert_lines(&metrics, &["zaichik_durable_subscriptions 1003", "zaichik_subscriptions_left_out 3"]);
     });
-    stop(broker);
+    broker.stop();
 }
 
 /// Metrics do not count as a connection and need no token.
@@ -230,7 +224,7 @@ pub fn metrics_work_with_all_connections_in_use_and_without_a_token(path: &str) 
         assert_lines(&scrape(port).await, &["zaichik_connections 1"]);
         only.close().await.expect("the client has no unfinished work");
     });
-    stop(broker);
+    broker.stop();
 }
 
 /// New connections replace the oldest ones.
@@ -258,7 +252,7 @@ pub fn silent_scrapers_do_not_keep_others_out(path: &str) {
         let _ = silent[0].read_to_end(&mut rest).await;
         assert!(rest.is_empty(), "an incomplete request got an answer: {rest:?}");
     });
-    stop(broker);
+    broker.stop();
 }
 
 /// Requests that are too large or not HTTP are refused.
@@ -272,7 +266,7 @@ pub fn a_malformed_request_is_refused(path: &str) {
         assert!(answer.starts_with("HTTP/1.1 431 "), "{answer}");
         assert_eq!(request(port, "GET", "/healthz").await.0, 200);
     });
-    stop(broker);
+    broker.stop();
 }
 
 /// While it drains, the broker is healthy but not ready.
@@ -319,7 +313,7 @@ pub fn probes_are_answered_on_a_unix_socket(path: &str) {
             "{answer}"
         );
     });
-    stop(broker);
+    broker.stop();
     assert!(!socket.exists(), "the socket is removed on exit");
 }
 
@@ -339,7 +333,7 @@ pub fn an_open_http_address_is_refused(path: &str) {
     );
     let broker = Broker::run(command(path, 0).args(open).arg("--insecure"));
     assert!(broker.start.iter().any(|line| line.contains("http: anyone who can connect can see")));
-    stop(broker);
+    broker.stop();
 }
 
 /// The same error as for the broker's own port.
@@ -353,5 +347,5 @@ pub fn an_http_port_in_use_is_reported_in_one_line_with_code_3(path: &str) {
         stderr.lines().count() == 1 && stderr.contains(&format!("cannot listen on {address}")),
         "{stderr}"
     );
-    stop(broker);
+    broker.stop();
 }

@@ -34,14 +34,6 @@ fn kill(broker: Broker) {
     assert_eq!(code, None, "{log}");
 }
 
-/// Stops it; returns what it logged.
-fn stop(broker: Broker) -> String {
-    broker.signal("TERM");
-    let (code, log) = broker.end();
-    assert_eq!(code, Some(0), "{log}");
-    log
-}
-
 /// A client with a durable subscription to "t", which has these messages.
 async fn subscriber(address: &str, bodies: &[&str]) -> (Client, Subscription) {
     let client = Client::connect(address).await.expect("the broker listens");
@@ -78,7 +70,7 @@ pub fn b7_a_killed_broker_that_syncs_at_an_interval_loses_nothing(path: &str) {
         assert_eq!(client.instance(), instance);
         client.publish("t", "d").durable().await.expect("published");
         client.close().await.expect("closed");
-        let log = tokio::task::spawn_blocking(|| stop(broker)).await.expect("no panic");
+        let log = broker.stopped().await;
         assert!(!data.join(MARK).exists(), "it has synced everything: {log}");
     });
 }
@@ -127,7 +119,7 @@ pub fn b_43_when_the_machine_ended_clients_hear_of_another_instance(path: &str) 
         client.publish("t", "more").await.expect("published");
         assert_eq!(client.instance(), instance);
         client.close().await.expect("closed");
-        tokio::task::spawn_blocking(|| stop(broker)).await.expect("no panic");
+        broker.stopped().await;
     });
 }
 
@@ -182,7 +174,7 @@ pub fn b3_a_clock_far_before_the_last_commit_is_refused_unless_it_is_accepted(pa
         client.publish("t", "x").await.expect("published");
         client.close().await.expect("closed");
     });
-    stop(broker);
+    broker.stop();
     // It is the time of the broker's last commit that counts.
     assert_eq!(with_data(&[]).output().expect("the command runs").status.code(), Some(1));
 }
@@ -194,5 +186,5 @@ pub fn b3_a_clock_a_little_before_the_last_commit_is_used(path: &str) {
     committed_after(&data, Duration::from_mins(55));
     let mut command = command(path, 0);
     command.arg("--data").arg(&data);
-    stop(Broker::run(&mut command));
+    Broker::run(&mut command).stop();
 }

@@ -25,8 +25,7 @@ pub fn a_broker_listens_on_several_addresses(path: &str) {
             assert_eq!(message.body, port.to_string());
         }
     });
-    broker.signal("TERM");
-    assert_eq!(broker.end().0, Some(0));
+    broker.stop();
 }
 
 /// More listeners than a task accepts connections at once.
@@ -41,8 +40,7 @@ pub fn a_hundred_listeners_are_all_served(path: &str) {
             client.close().await.expect("the client has no unfinished work");
         }
     });
-    broker.signal("TERM");
-    assert_eq!(broker.end().0, Some(0));
+    broker.stop();
 }
 
 /// `--port` and `--listen` contradict each other.

@@ -86,7 +86,23 @@ impl Broker {
         (self.process.wait(), log)
     }
 
-    /// The same beside other tasks. A broker that does not end in time is killed.
+    /// Stops it: it drains and exits with 0. Returns the rest of its log.
+    pub(crate) fn stop(self) -> String {
+        self.signal("TERM");
+        let (code, log) = self.end();
+        assert_eq!(code, Some(0), "{log}");
+        log
+    }
+
+    /// The same beside other tasks.
+    pub(crate) async fn stopped(self) -> String {
+        self.signal("TERM");
+        let (code, log) = self.ended().await;
+        assert_eq!(code, Some(0), "{log}");
+        log
+    }
+
+    /// Waits until it exits, beside other tasks. A broker that does not end in time is killed.
     pub(crate) async fn ended(self) -> (Option<i32>, String) {
         self.beside(Self::end).await
     }

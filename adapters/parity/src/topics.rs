@@ -35,11 +35,6 @@ fn topics(broker: &Broker) -> Vec<(String, bool, TopicOptions)> {
     })
 }
 
-fn stop(broker: Broker) {
-    broker.signal("TERM");
-    assert_eq!(broker.end().0, Some(0));
-}
-
 /// The first client finds the topics, with the settings of the file and the defaults of the file.
 pub fn t_08_declared_topics_exist_when_the_broker_is_ready(path: &str) {
     let directory = Directory::new();
@@ -54,7 +49,7 @@ pub fn t_08_declared_topics_exist_when_the_broker_is_ready(path: &str) {
     let declared = broker.start.iter().position(|line| line.contains("topics: 2 declared, 2 of them new"));
     let listens = broker.start.iter().position(|line| line.contains("listening "));
     assert!(declared.is_some() && declared < listens, "{:?}", broker.start);
-    stop(broker);
+    broker.stop();
 }
 
 /// The log says which settings differ and how to apply them; with `alter` they are applied.
@@ -69,7 +64,7 @@ pub fn t_09_other_settings_are_reported_and_applied_with_alter(path: &str) {
     let warned = |broker: &Broker| -> Vec<String> {
         broker.start.iter().filter(|line| line.contains("topics.toml:5: topic")).cloned().collect()
     };
-    stop(run(&file("1h", "")));
+    run(&file("1h", "")).stop();
     let broker = run(&file("2h", ""));
     assert_eq!(ttl(&broker), Some(HOUR), "it stays");
     let warnings = warned(&broker);
@@ -80,16 +75,16 @@ pub fn t_09_other_settings_are_reported_and_applied_with_alter(path: &str) {
             && warnings[0].contains("these differ: retention_ttl; alter = true applies"),
         "{warnings:?}"
     );
-    stop(broker);
+    broker.stop();
     let broker = run(&file("2h", "alter = true"));
     assert_eq!(ttl(&broker), Some(2 * HOUR));
     assert!(broker.start.iter().any(|line| line.contains("topic \"orders\" is altered as in")));
-    stop(broker);
+    broker.stop();
     // It was stored; a topic that is not declared stays.
     let broker = run("");
     assert_eq!(ttl(&broker), Some(2 * HOUR));
     assert_eq!(topics(&broker).len(), 2);
-    stop(broker);
+    broker.stop();
 }
 
 /// A mode that can't change now is no reason not to start.
@@ -106,11 +101,11 @@ pub fn t_10_a_topic_that_cannot_be_altered_now_keeps_its_settings(path: &str) {
         client.publish("orders", "one").await.expect("accepted");
         client.close().await.expect("the client has no unfinished work");
     });
-    stop(broker);
+    broker.stop();
     let broker = run(&file("1h", "compaction = \"latest\"\nalter = true"));
     let warning = broker.start.iter().find(|line| line.contains("topics.toml:5: topic \"orders\" keeps"));
     assert!(warning.is_some_and(|line| line.contains("while it holds messages: compaction")));
-    stop(broker);
+    broker.stop();
 }
 
 /// Mistakes are reported with their lines by every command that reads the configuration.
@@ -159,7 +154,7 @@ pub fn t_10_a_declared_topic_without_room_is_reported_with_its_line(path: &str) 
         command.arg("--data").arg(&data);
         command
     };
-    stop(Broker::run(&mut run("first")));
+    Broker::run(&mut run("first")).stop();
     let second = run("second").output().expect("the command runs");
     let log = String::from_utf8_lossy(&second.stderr);
     assert_eq!(second.status.code(), Some(2), "{log}");
