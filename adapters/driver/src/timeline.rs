@@ -109,7 +109,8 @@ impl Timeline {
         Some(if is_past { state.checked } else { instant })
     }
 
-    fn starting(now: fn() -> Instant, wall: fn() -> SystemTime) -> Self {
+    /// The time of two clocks.
+    pub(crate) fn starting(now: fn() -> Instant, wall: fn() -> SystemTime) -> Self {
         let (start, base) = (now(), unix(wall()));
         let state = State {
             start,
