@@ -1,7 +1,11 @@
 //! Freeing the memory of records that the store has, and reading them back (rule B8).
 
+use std::collections::BTreeMap;
+
 use bytes::Bytes;
-use zaichik_proto::{ClientFrame, SeekTarget, Start, Subject, Timestamp};
+use zaichik_proto::{
+    Batch, ClientFrame, Limits, Operation, Publish, Records, SeekTarget, Start, Subject, Timestamp,
+};
 
 use super::Broker;
 use super::fetching::{Fetching, MAX_FETCHES};
@@ -147,9 +151,24 @@ impl Broker {
         self.topics.fetching.has_evicted && self.fetch_for(now, session, frame)
     }
 
+    /// The same for a plain publish.
+    #[inline]
+    pub(super) fn awaits_room(&mut self, now: Timestamp, session: SessionId, publish: &Publish<'_>) -> bool {
+        self.topics.fetching.has_evicted && self.fetch_for_room(now, session, publish)
+    }
+
+    #[cold]
+    fn fetch_for_room(&mut self, now: Timestamp, session: SessionId, publish: &Publish<'_>) -> bool {
+        self.fetch(session, self.chunk_for_publish(now, publish.topic, publish.records))
+    }
+
     #[cold]
     fn fetch_for(&mut self, now: Timestamp, session: SessionId, frame: &ClientFrame<'_>) -> bool {
-        let Some((id, chunk)) = self.chunk_of(now, session, frame) else { return false };
+        self.fetch(session, self.chunk_of(now, session, frame))
+    }
+
+    fn fetch(&mut self, session: SessionId, chunk: Option<(TopicId, (u64, u64))>) -> bool {
+        let Some((id, chunk)) = chunk else { return false };
         self.topics.want(id, chunk);
         self.topics.fetching.sessions.insert(session);
         true
@@ -200,9 +219,21 @@ impl Broker {
             }
             ClientFrame::Nack(nack) => {
                 let subscription = numbered(nack.subscription)?;
-                subscription.terms.dead_letter?;
-                (subscription.topic, topic(subscription.topic)?.cold_at(nack.offset))
+                let dead_letter = subscription.terms.dead_letter?;
+                let source = topic(subscription.topic)?;
+                match source.cold_at(nack.offset) {
+                    Some(chunk) => (subscription.topic, Some(chunk)),
+                    None => {
+                        // With headers that say where it comes from.
+                        let bytes = source.len_of(nack.offset)?.saturating_add(Limits::FRAME_ROOM);
+                        (dead_letter.topic, topic(dead_letter.topic)?.chunk_for_room(now, 1, bytes.into()))
+                    }
+                }
             }
+            ClientFrame::Publish(publish) => {
+                return self.chunk_for_publish(now, publish.topic, publish.records);
+            }
+            ClientFrame::Batch(batch) => return self.chunk_for_batch(now, batch),
             ClientFrame::CreateTopic(create) => {
                 let id = named(create.topic)?;
                 (id, topic(id)?.owed_front(now))
@@ -216,9 +247,7 @@ impl Broker {
                 let id = named(name)?;
                 (id, topic(id)?.owed_front(now))
             }
-            ClientFrame::Publish(_)
-            | ClientFrame::Batch(_)
-            | ClientFrame::Commit(_)
+            ClientFrame::Commit(_)
             | ClientFrame::Unsubscribe(_)
             | ClientFrame::RemoveDurable(_)
             | ClientFrame::Hello(_)
@@ -234,5 +263,33 @@ impl Broker {
             | ClientFrame::Extension { .. } => return None,
         };
         Some((id, chunk?))
+    }
+
+    /// The same for a publish: that of a topic in which it may need room.
+    fn chunk_for_publish(
+        &self,
+        now: Timestamp,
+        name: &[u8],
+        records: Records<'_>,
+    ) -> Option<(TopicId, (u64, u64))> {
+        let id = self.topics.find(topic_name(name).ok()?)?;
+        let topic = self.topics.with_number(id)?;
+        let (count, bytes) = (u64::from(records.len()), records.as_bytes().len() as u64);
+        Some((id, topic.chunk_for_room(now, count, bytes)?))
+    }
+
+    /// The same for a batch, all publishes of which to a topic need room together.
+    fn chunk_for_batch(&self, now: Timestamp, batch: &Batch<'_>) -> Option<(TopicId, (u64, u64))> {
+        let mut added = BTreeMap::<TopicId, (u64, u64)>::new();
+        for operation in batch.operations.iter().take(Limits::MAX_OPERATIONS as usize) {
+            let Operation::Publish { topic, records } = operation else { continue };
+            let Some(id) = topic_name(topic).ok().and_then(|name| self.topics.find(name)) else { continue };
+            let (count, bytes) = added.entry(id).or_default();
+            *count = count.saturating_add(records.len().into());
+            *bytes = bytes.saturating_add(records.as_bytes().len() as u64);
+        }
+        added.into_iter().find_map(|(id, (count, bytes))| {
+            Some((id, self.topics.with_number(id)?.chunk_for_room(now, count, bytes)?))
+        })
     }
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use zaichik_proto::{ClientFrame, RefusalCode, Timestamp};
+use zaichik_proto::{ClientFrame, Publish, RefusalCode, Timestamp};
 
 use super::delivery::{Delivered, Delivery};
 use super::preparing::Prepared;
@@ -170,14 +170,17 @@ impl Broker {
     pub(crate) fn prepare_publish(
         &mut self,
         (now, last_step): (Timestamp, u64),
+        session: SessionId,
         run: &mut PublishRun,
-        topic: &[u8],
-    ) -> bool {
-        if !self.topics.has_due(now) {
-            return true;
+        publish: &Publish<'_>,
+    ) -> Prepared {
+        if self.topics.has_due(now) {
+            self.settle_run(now, run);
+            if !self.preparing(now, last_step).settle_named(publish.topic) {
+                return Prepared::InPart;
+            }
         }
-        self.settle_run(now, run);
-        self.preparing(now, last_step).settle_named(topic)
+        if self.awaits_room(now, session, publish) { Prepared::Awaited } else { Prepared::Ready }
     }
 
     /// Counts work on a request, in steps.

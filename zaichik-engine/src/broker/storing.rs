@@ -105,7 +105,6 @@ impl Broker {
     /// ```
     pub fn begin_storing(&mut self) {
         self.topics.begin_storing();
-        self.charge_tables();
         self.subscriptions.begin_storing();
         self.producers.begin_storing();
         self.storing = Some(Box::new(Storing {
@@ -118,6 +117,8 @@ impl Broker {
             waiting: BTreeSet::new(),
             has_failed: false,
         }));
+        // With a store, other tables count.
+        self.charge_tables();
     }
 
     /// Everything that has changed since the last commit, if there is something to store now and no commit is under way.

@@ -66,9 +66,16 @@ impl Session {
                 break Applied::Paused;
             }
             if !is_behind && let Some((publish, len)) = self.decoder.decode_plain_publish(rest) {
-                if !broker.prepare_publish((now, last_step), &mut self.run, publish.topic) {
-                    self.decoder.take_back(len);
-                    break Applied::More;
+                match broker.prepare_publish((now, last_step), self.id, &mut self.run, &publish) {
+                    Prepared::Ready => {}
+                    Prepared::InPart => {
+                        self.decoder.take_back(len);
+                        break Applied::More;
+                    }
+                    Prepared::Awaited => {
+                        self.decoder.take_back(len);
+                        break Applied::Paused;
+                    }
                 }
                 taken = taken.saturating_add(len);
                 self.publish(now, &publish, broker, effects);

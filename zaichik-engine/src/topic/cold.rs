@@ -4,6 +4,7 @@ use bytes::Bytes;
 use zaichik_proto::{Overflow, Start, Timestamp};
 
 use super::Topic;
+use super::amount::Amount;
 use super::log::{Eviction, Mismatch};
 use super::retired::Retired;
 
@@ -65,6 +66,23 @@ impl Topic {
             Start::Earliest | Start::Offset(_) => self.owed_front(now),
             Start::Time(time) => self.log.cold_since(time).or_else(|| self.owed_front(now)),
         }
+    }
+
+    /// The offsets of a chunk that has to be read back to know whether this many records and bytes can be appended: with
+    /// `overflow = reject`, if they do not fit besides the others, and the records that would make room may end in it.
+    pub(crate) fn chunk_for_room(&self, now: Timestamp, records: u64, bytes: u64) -> Option<(u64, u64)> {
+        if self.settings.overflow != Overflow::Reject || !self.log.has_cold() {
+            return None;
+        }
+        let (limits, added) = (self.limits(), Amount { records, bytes });
+        let mut all = self.log.amount_alive();
+        all.add(added);
+        if all.fits(limits) {
+            return None;
+        }
+        // Some of them may be duplicates, and others be refused: then less room is needed.
+        let range = (limits, limits.without(added));
+        self.log.cold_within(range, now.as_micros(), self.settings.retention_ttl_micros)
     }
 
     /// Bytes of records that are only in the store.

@@ -22,7 +22,12 @@ impl Topic {
         if self.settings.overflow == Overflow::DropOldest || added.records == 0 {
             return Ok(first.offset);
         }
-        let keep = self.log.first_within(limits.without(added));
+        let rest = limits.without(added);
+        let keep = self.log.first_within(rest);
+        if self.log.is_divided(keep, rest) {
+            // Only the end of a connection did not wait for the chunk (rule A6).
+            return Err(Refusal::new(RefusalCode::TopicFull));
+        }
         // Only records that are dead, or committed by every subscription, may make room; without subscriptions none is
         // committed.
         let committed = self.cursors.lowest().unwrap_or(0);

@@ -43,6 +43,11 @@ impl Topic {
         }
     }
 
+    /// The bytes of the record at an offset, if it is in memory.
+    pub(crate) fn len_of(&self, offset: u64) -> Option<u32> {
+        self.log.len_of(offset)
+    }
+
     /// What a subscription at `from` receives next.
     pub(crate) fn pull(&mut self, now: Timestamp, from: Position, want: Want) -> Pull {
         self.log.expire(now.as_micros(), self.settings.retention_ttl_micros);

@@ -277,3 +277,18 @@ fn b_11_heads_that_contradict_other_rows_are_refused() {
     }
     assert_eq!(outcomes.len(), 2, "{outcomes:?}");
 }
+
+/// Rule S9: also what the broker has to know to free their memory later.
+#[test]
+fn s9_tables_that_a_store_needs_are_charged_from_its_beginning() {
+    let mut world = world();
+    let writer = world.topic(TopicOptions::new().retain_forever());
+    let body = "x".repeat(1_000);
+    for _ in 0..200 {
+        world.ask(&writer, writer.publish("t", &body));
+    }
+    world.settle();
+    world.recover_from(&stored(&world), world.now);
+    world.broker.begin_storing();
+    world.broker.verify().expect("the ledger is right");
+}

@@ -17,6 +17,8 @@ mod client_reconnect;
 #[cfg(test)]
 mod cold;
 #[cfg(test)]
+mod cold_reject;
+#[cfg(test)]
 mod cold_restart;
 mod compaction;
 #[cfg(test)]

@@ -75,6 +75,16 @@ impl Log {
         sum
     }
 
+    /// The records that count between the first offset and the start of a chunk.
+    pub(super) fn amount_below(&self, start: u64) -> Amount {
+        if self.counts_live() {
+            return self.alive_below(start);
+        }
+        let base = self.part(self.index_of(start)).map_or(self.end_bytes, |part| part.span.base);
+        let records = start.saturating_sub(self.first.offset);
+        Amount { records, bytes: base.saturating_sub(self.first_bytes) }
+    }
+
     pub(super) fn alive(&self) -> Amount {
         self.compaction.as_ref().map_or_else(Amount::default, |compaction| compaction.alive)
     }

@@ -240,6 +240,34 @@ impl Log {
         Some((chunk.span.start, chunk.end))
     }
 
+    /// Whether the records that are within the limits begin behind the start of the cold chunk that has `from`, which was
+    /// [found](Self::first_within) for them: where they do is known once the chunk is read back.
+    pub(in crate::topic) fn is_divided(&self, from: u64, limits: Amount) -> bool {
+        let Some((start, _)) = self.cold_at(from) else { return false };
+        from > start || !self.amount_alive().without(self.amount_below(start)).fits(limits)
+    }
+
+    /// The offsets of the first cold chunk, not expired as a whole, of those in which the records begin that are within limits
+    /// between these.
+    pub(in crate::topic) fn cold_within(
+        &self,
+        (most, least): (Amount, Amount),
+        now: u64,
+        ttl: u64,
+    ) -> Option<(u64, u64)> {
+        let (from, to) = (self.first_within(most), self.first_within(least));
+        let is_finite = ttl > 0 && ttl < u64::MAX;
+        let is_expired = |timestamp: u64| is_finite && timestamp.saturating_add(ttl) <= now;
+        let chunks = self.chunks.range(self.index_of(from).min(self.chunks.len())..);
+        let concerned = chunks.take_while(|chunk| {
+            let start = chunk.span.start;
+            start < to || (start == to && self.is_divided(to, least))
+        });
+        let is_needed = |chunk: &&Chunk| chunk.cold.is_some() && !is_expired(chunk.span.last_timestamp);
+        let chunk = concerned.inspect(|_| self.steps.add(1)).find(is_needed)?;
+        Some((chunk.span.start, chunk.end))
+    }
+
     /// Whether a chunk is cold; one that has lost all of its records has no bytes.
     #[inline]
     pub(crate) const fn has_cold(&self) -> bool {

@@ -96,6 +96,15 @@ impl Log {
         exists && self.state_at(Position::at(offset), now).0 == RecordState::Live
     }
 
+    /// The bytes of the record at an offset, if it exists and is in memory.
+    pub(crate) fn len_of(&self, offset: u64) -> Option<u32> {
+        let exists = self.first.offset <= offset && offset < self.end;
+        let part = self.part(self.index_of(offset)).filter(|part| exists && part.cold.is_none())?;
+        let at = self.locate(Position::at(offset));
+        let head = part.data.get(at.byte as usize..).and_then(RecordHead::peek)?;
+        u32::try_from(head.len).ok()
+    }
+
     /// The first offset from `from` on in another state.
     pub(super) fn end_of_state(&self, fate: RecordState, from: Position, now: u64) -> u64 {
         let mut at = from;
