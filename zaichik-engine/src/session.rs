@@ -123,15 +123,15 @@ impl Session {
     /// Bytes were appended to [`inbound`](Self::inbound); a call without new ones changes nothing.
     pub fn handle_read(&mut self, now: Timestamp) {
         let now = self.timers.tick(now);
-        self.timers.observe(now, &self.outbound);
+        self.timers.observe(&self.outbound);
         if self.inbound.observe() {
-            self.timers.heard(now);
+            self.timers.heard();
         }
         if self.state == State::Handshake {
             self.shake_hands(now);
             self.outbound.hold(None);
         }
-        self.timers.observe_frame(now, self.inbound.received(), self.missing());
+        self.timers.observe_frame(self.inbound.received(), self.missing());
     }
 
     /// The peer will send no more bytes. The bytes received are still applied, and answered if the peer still reads.
@@ -164,7 +164,7 @@ impl Session {
     /// Passes requests to the broker, and receives answers and due records; a bounded amount of each.
     pub fn exchange(&mut self, now: Timestamp, broker: &mut Broker, effects: &mut Effects) -> Turn {
         let now = self.timers.tick(broker.tick(now));
-        self.timers.observe(now, &self.outbound);
+        self.timers.observe(&self.outbound);
         if broker.end_expired(now) {
             return Turn::More;
         }
@@ -216,7 +216,7 @@ impl Session {
             let awaited = broker.awaited(false).filter(|_| !is_planted(Defect::UnheldRecords));
             self.hold(awaited, broker, effects);
         }
-        self.timers.observe(now, &self.outbound);
+        self.timers.observe(&self.outbound);
         if let State::Ending(reason) | State::Ended(reason) = self.state {
             self.state = State::Ended(reason);
             return broker.close_session(now, self.id, self.held(), effects);
@@ -230,11 +230,11 @@ impl Session {
         let end = broker.end_exchange(self.id, self.report(), effects);
         if self.throttled && !end.throttled {
             // While it was not read, nothing could be heard from it.
-            self.timers.heard(now);
+            self.timers.heard();
         }
         self.throttled = end.throttled;
         self.is_read = applied != Applied::Paused && needs == 0 && !self.throttled;
-        self.timers.observe_frame(now, self.inbound.received(), self.missing());
+        self.timers.observe_frame(self.inbound.received(), self.missing());
         debug_assert!(
             more || self.lacks > 0
                 || waits_for_peer
@@ -272,7 +272,7 @@ impl Session {
     }
 
     fn time_out(&mut self, now: Timestamp) {
-        self.timers.observe(now, &self.outbound);
+        self.timers.observe(&self.outbound);
         let write = self.timers.write_deadline(&self.outbound, self.config.write_micros);
         if write.is_some_and(|deadline| deadline <= now) {
             self.finish(now, CloseReason::SlowConsumer);
@@ -310,7 +310,8 @@ impl Session {
     /// stopped, or the wall clock set forward. Call it before the next call with a time after the pause, and call
     /// [`Broker::resumed`] once.
     ///
-    /// The deadlines of the handshake, of silence and of output move by `pause` (rule S4); the end of a drain does not.
+    /// The deadlines of the handshake, of silence and of output move by `pause` (rule S4), also if the time steps back after
+    /// it; the end of a drain does not.
     pub fn resumed(&mut self, pause: Duration) {
         self.timers.resumed(micros(pause));
     }

@@ -90,12 +90,18 @@ pub(crate) mod client_kind {
     pub(crate) const PROOF: u8 = 0x11;
     /// From version 2 on.
     pub(crate) const TRIM_TOPIC: u8 = 0x12;
+    /// From version 2 on, as those that follow.
+    pub(crate) const SUBSCRIBE_SHARED: u8 = 0x13;
+    pub(crate) const ACK: u8 = 0x14;
+    pub(crate) const NACK_SHARED: u8 = 0x15;
+    pub(crate) const EXTEND: u8 = 0x16;
+    pub(crate) const DESCRIBE_SHARED: u8 = 0x17;
 
     /// The last kind that a version defines or reserves.
     pub(crate) const fn last(version: Version) -> u8 {
         match version {
             Version::One => REMOVE_DURABLE,
-            Version::Two => TRIM_TOPIC,
+            Version::Two => DESCRIBE_SHARED,
         }
     }
 }
@@ -127,12 +133,16 @@ pub(crate) mod server_kind {
     pub(crate) const CHALLENGE: u8 = 0x54;
     /// From version 2 on.
     pub(crate) const TRIMMED: u8 = 0x55;
+    /// From version 2 on.
+    pub(crate) const ACKED: u8 = 0x56;
+    /// From version 2 on.
+    pub(crate) const MEMBERS: u8 = 0x57;
 
     /// The last kind that a version defines or reserves.
     pub(crate) const fn last(version: Version) -> u8 {
         match version {
             Version::One => SUBSCRIPTIONS,
-            Version::Two => TRIMMED,
+            Version::Two => MEMBERS,
         }
     }
 }

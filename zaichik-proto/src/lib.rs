@@ -58,8 +58,10 @@ pub use frame::connection::{Fatal, Goodbye, GoodbyeReason, Hello, Shard, Welcome
 pub use frame::cursor::{Commit, Nack, RemoveDurable, Seek, SeekTarget};
 pub use frame::delivery::{Delivery, DeliveryHead, Fenced, Gap, GapReason};
 pub use frame::describe::{Counters, Describe, Subject, SubscriptionItem, TopicItem};
+pub use frame::members::{DescribeShared, MemberItem, Members, SharedState};
 pub use frame::publish::{AckLevel, AckRun, Acks, Duplicate, Producer, Publish, Published};
 pub use frame::server::{Done, Refused, ServerFrame};
+pub use frame::shared::{Ack, Acked, Extend, NackShared, OffsetRange, SubscribeShared};
 pub use frame::subscribe::{Durable, OnConflict, Start, Subscribe, Subscribed, Unsubscribe, Unsubscribed};
 pub use frame::topic::{AlterTopic, CreateTopic, TopicReady, TopicStatus, TrimTopic, Trimmed};
 pub use header::{FrameHeader, HEADER_LEN, MAGIC, PROTOCOL_VERSION};

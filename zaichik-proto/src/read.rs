@@ -91,6 +91,14 @@ impl<'a> Reader<'a> {
         core::str::from_utf8(self.long_bytes()?).map_err(|_| ProtocolFault::NotUtf8 { field })
     }
 
+    /// The name of a durable subscription, which is not empty.
+    pub(crate) fn durable_name(&mut self) -> Result<&'a str, ProtocolFault> {
+        match self.short_text("durable name")? {
+            "" => Err(ProtocolFault::BadValue { field: "durable name length", got: 0 }),
+            name => Ok(name),
+        }
+    }
+
     /// All remaining bytes.
     #[inline]
     pub(crate) fn rest(&mut self) -> &'a [u8] {

@@ -67,6 +67,13 @@ wire_codes! {
         NackCommitted = 27,
         /// The epoch is too large to be continued; `value` is the newest one.
         EpochTooLarge = 28,
+        /// The subscription is exclusive and the request is for a shared one, or the reverse, or it is shared in another
+        /// way (`by_key`).
+        ModeDiffers = 29,
+        /// The subscription is shared: its records are acknowledged one by one.
+        CommitShared = 30,
+        /// An acknowledgement in a batch names an offset that this member does not hold; `value` is the first one.
+        NotHeld = 31,
         /// The producer skipped sequence numbers; `value` is the expected number.
         SequenceGap = 32,
         /// The broker no longer remembers the request with this sequence number.
@@ -217,6 +224,13 @@ impl fmt::Display for Refusal {
                 write!(f, "the offset is committed, and the cursor is {value}; seek to redeliver committed messages")
             }
             RefusalCode::EpochTooLarge => write!(f, "the epoch is too large to be continued; subscribe with the epoch {value} or 0"),
+            RefusalCode::ModeDiffers => {
+                f.write_str("the subscription is exclusive and the request is for a shared one, or the reverse, or its by_key differs; use another name, or subscribe in its mode")
+            }
+            RefusalCode::CommitShared => f.write_str("the subscription is shared; acknowledge its messages one by one with Ack, or give them back with NackShared"),
+            RefusalCode::NotHeld => {
+                write!(f, "this member does not hold offset {value}: it was acknowledged, given back, or its deadline passed; leave it out")
+            }
             RefusalCode::SequenceGap => write!(f, "the producer skipped a sequence number; resend from {value}, in order"),
             RefusalCode::SequenceTooOld => f.write_str("the broker no longer remembers this sequence number, so the outcome of the request is unknown"),
             RefusalCode::ProducerFenced => write!(f, "the producer has a newer epoch, {value}; stop publishing under this one"),

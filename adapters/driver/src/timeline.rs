@@ -109,7 +109,8 @@ impl Timeline {
         Some(if is_past { state.checked } else { instant })
     }
 
-    fn starting(now: fn() -> Instant, wall: fn() -> SystemTime) -> Self {
+    /// The time of two clocks.
+    pub(crate) fn starting(now: fn() -> Instant, wall: fn() -> SystemTime) -> Self {
         let (start, base) = (now(), unix(wall()));
         let state = State {
             start,
@@ -151,9 +152,10 @@ impl State {
         self.checked = at;
         let time = self.time(at);
         let (behind, ahead) = (wall.saturating_sub(time), time.saturating_sub(wall));
-        // The process was stopped, at some time since the last check: both clocks advanced.
+        // The process was stopped, at some time since the last check: both clocks advanced, and the time by less while it
+        // falls back.
         let stopped = self.is_watched && since > STOPPED_AFTER;
-        let mut pause = if stopped { since } else { Duration::ZERO };
+        let mut pause = if stopped { since.saturating_sub(fallen_back) } else { Duration::ZERO };
         if behind >= RESOLUTION {
             // The machine was suspended, which only the wall clock counts; or the wall clock was set.
             self.base = self.base.saturating_add(behind);
@@ -240,6 +242,17 @@ mod tests {
         assert_eq!(before, clocks.wall);
         assert_eq!(clocks.pass(SECOND, SECOND), before + SECOND);
         assert_eq!((clocks.state.paused, clocks.state.steps_back), (Duration::ZERO, 1));
+    }
+
+    #[test]
+    fn o5_a_pause_after_a_step_back_is_as_long_as_the_time_advanced() {
+        let mut clocks = Clocks::new();
+        clocks.state.is_watched = true;
+        clocks.pass(SECOND, SECOND);
+        clocks.wall -= 101 * SECOND;
+        let before = clocks.pass(SECOND, SECOND);
+        assert_eq!(clocks.pass(60 * SECOND, 60 * SECOND) - before, 30 * SECOND);
+        assert_eq!(clocks.state.paused, 30 * SECOND);
     }
 
     #[test]

@@ -106,7 +106,14 @@ impl Server {
                 ClientFrame::Ping { nonce } => Some(Asked::Ping(nonce)),
                 ClientFrame::Close => Some(Asked::Close),
                 ClientFrame::TrimTopic(one) => Some(Asked::Trim(one.request)),
-                ClientFrame::Shard(_) | ClientFrame::Pong { .. } | ClientFrame::Extension { .. } => None,
+                ClientFrame::SubscribeShared(_)
+                | ClientFrame::Ack(_)
+                | ClientFrame::NackShared(_)
+                | ClientFrame::Extend(_)
+                | ClientFrame::DescribeShared(_)
+                | ClientFrame::Shard(_)
+                | ClientFrame::Pong { .. }
+                | ClientFrame::Extension { .. } => None,
             };
             self.asked.extend(asked);
             self.input.advance(taken);

@@ -25,13 +25,14 @@ pub(crate) fn request(frame: &ClientFrame<'_>, names: &mut Names) -> Option<(u32
         ClientFrame::Batch(batch) => {
             let operations = batch.operations.iter().map(|operation| match operation {
                 zaichik_proto::Operation::Publish { topic, records: published } => {
-                    Operation::Publish { topic: names.topic_id(topic), records: records(&published) }
+                    Some(Operation::Publish { topic: names.topic_id(topic), records: records(&published) })
                 }
                 zaichik_proto::Operation::Commit { subscription, offset, rewind } => {
-                    Operation::Commit { number: subscription, offset, rewind }
+                    Some(Operation::Commit { number: subscription, offset, rewind })
                 }
+                zaichik_proto::Operation::Ack { .. } => None,
             });
-            let (ack, producer, operations) = (batch.ack, batch.producer, operations.collect());
+            let (ack, producer, operations) = (batch.ack, batch.producer, operations.collect::<Option<_>>()?);
             (batch.request, Request::Batch { ack, producer, operations })
         }
         ClientFrame::Subscribe(one) => (one.request, Request::Subscribe(subscribe(one, names))),
@@ -71,6 +72,11 @@ pub(crate) fn request(frame: &ClientFrame<'_>, names: &mut Names) -> Option<(u32
         }
         ClientFrame::Describe(_)
         | ClientFrame::Shard(_)
+        | ClientFrame::SubscribeShared(_)
+        | ClientFrame::Ack(_)
+        | ClientFrame::NackShared(_)
+        | ClientFrame::Extend(_)
+        | ClientFrame::DescribeShared(_)
         | ClientFrame::Hello(_)
         | ClientFrame::Ping { .. }
         | ClientFrame::Pong { .. }
@@ -124,6 +130,8 @@ pub(crate) fn answer(frame: &ServerFrame<'_>) -> Option<(u32, Answer)> {
         | ServerFrame::Counters(_)
         | ServerFrame::Topics(_)
         | ServerFrame::Subscriptions(_)
+        | ServerFrame::Acked(_)
+        | ServerFrame::Members(_)
         | ServerFrame::Ping { .. }
         | ServerFrame::Pong { .. }
         | ServerFrame::Goodbye(_)

@@ -96,6 +96,8 @@ impl Received {
             | ServerFrame::Counters(_)
             | ServerFrame::Topics(_)
             | ServerFrame::Subscriptions(_)
+            | ServerFrame::Acked(_)
+            | ServerFrame::Members(_)
             | ServerFrame::Ping { .. }
             | ServerFrame::Pong { .. }
             | ServerFrame::Goodbye(_)

@@ -126,7 +126,7 @@ impl Batch {
             Operation::Commit { subscription, offset, .. } => {
                 Operation::Commit { subscription, offset, rewind: rewinds.next() }
             }
-            publish @ Operation::Publish { .. } => publish,
+            other @ (Operation::Publish { .. } | Operation::Ack { .. }) => other,
         };
         operations.iter().map(with_rewind).collect()
     }

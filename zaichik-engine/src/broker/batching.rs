@@ -176,6 +176,7 @@ impl<'b> Batching<'b> {
                 Operation::Commit { subscription, offset, rewind } => {
                     self.check_commit(session, (subscription, offset, rewind))
                 }
+                Operation::Ack { .. } => Err(Refusal::new(RefusalCode::Unsupported)),
             };
             checked.map_err(|refusal| Refusal { operation: index, ..refusal })?;
         }
@@ -282,7 +283,7 @@ impl<'b> Batching<'b> {
                 (_, Checked::Commit { key, cursor }) => {
                     publishing.readers(subscriptions).commit(key, cursor);
                 }
-                (Operation::Commit { .. }, Checked::Publish { .. }) => {}
+                (Operation::Commit { .. } | Operation::Ack { .. }, Checked::Publish { .. }) => {}
             }
         }
         bump(&mut publishing.counters.stats.duplicates, scratch.duplicates.len() as u64);

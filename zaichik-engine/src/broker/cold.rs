@@ -221,6 +221,11 @@ impl Broker {
             | ClientFrame::RemoveDurable(_)
             | ClientFrame::Hello(_)
             | ClientFrame::Shard(_)
+            | ClientFrame::SubscribeShared(_)
+            | ClientFrame::Ack(_)
+            | ClientFrame::NackShared(_)
+            | ClientFrame::Extend(_)
+            | ClientFrame::DescribeShared(_)
             | ClientFrame::Ping { .. }
             | ClientFrame::Pong { .. }
             | ClientFrame::Close

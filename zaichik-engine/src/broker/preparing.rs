@@ -66,6 +66,11 @@ impl Preparing<'_> {
             | ClientFrame::RemoveDurable(_)
             | ClientFrame::Hello(_)
             | ClientFrame::Shard(_)
+            | ClientFrame::SubscribeShared(_)
+            | ClientFrame::Ack(_)
+            | ClientFrame::NackShared(_)
+            | ClientFrame::Extend(_)
+            | ClientFrame::DescribeShared(_)
             | ClientFrame::Ping { .. }
             | ClientFrame::Pong { .. }
             | ClientFrame::Close
@@ -85,7 +90,7 @@ impl Preparing<'_> {
     fn settle_batch(&mut self, batch: &Batch<'_>) -> bool {
         batch.operations.iter().all(|operation| match operation {
             Operation::Publish { topic, .. } => self.settle_named(topic),
-            Operation::Commit { .. } => true,
+            Operation::Commit { .. } | Operation::Ack { .. } => true,
         })
     }
 

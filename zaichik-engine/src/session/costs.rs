@@ -1,6 +1,8 @@
 //! What a request costs before it is applied: the memory of its answer (rule S15), and steps (rule S14).
 
-use zaichik_proto::{Batch, ClientFrame, Describe, Limits, Operation, Publish, Subject};
+use zaichik_proto::{
+    Ack, Batch, ClientFrame, Describe, Extend, Limits, NackShared, Operation, Publish, Subject,
+};
 
 use super::answers::SHORT_ANSWER;
 
@@ -21,7 +23,7 @@ pub(super) fn longest_answer(frame: &ClientFrame<'_>) -> Option<usize> {
         ClientFrame::Batch(Batch { producer, operations, .. }) => {
             let entries = operations.iter().map(|operation| match operation {
                 Operation::Publish { records, .. } => (records.len() as usize).saturating_add(1),
-                Operation::Commit { .. } => 1,
+                Operation::Commit { .. } | Operation::Ack { .. } => 1,
             });
             (producer, entries.fold(0, usize::saturating_add).saturating_mul(ENTRY))
         }
@@ -42,6 +44,11 @@ pub(super) fn longest_answer(frame: &ClientFrame<'_>) -> Option<usize> {
         | ClientFrame::RemoveDurable(_)
         | ClientFrame::Shard(_)
         | ClientFrame::TrimTopic(_)
+        | ClientFrame::SubscribeShared(_)
+        | ClientFrame::Ack(_)
+        | ClientFrame::NackShared(_)
+        | ClientFrame::Extend(_)
+        | ClientFrame::DescribeShared(_)
         | ClientFrame::Ping { .. }
         | ClientFrame::Pong { .. }
         | ClientFrame::Close
@@ -66,19 +73,26 @@ pub(super) const fn concerns_no_commit(frame: &ClientFrame<'_>) -> bool {
 }
 
 /// Steps of applying a request and encoding its answer, besides those that its effects on topics take (rule S14).
-pub(super) const fn steps_of(frame: &ClientFrame<'_>) -> u64 {
+pub(super) fn steps_of(frame: &ClientFrame<'_>) -> u64 {
     match frame {
-        ClientFrame::Subscribe(_) | ClientFrame::CreateTopic(_) | ClientFrame::AlterTopic(_) => 32,
+        ClientFrame::Subscribe(_)
+        | ClientFrame::SubscribeShared(_)
+        | ClientFrame::CreateTopic(_)
+        | ClientFrame::AlterTopic(_) => 32,
         ClientFrame::Unsubscribe(_)
         | ClientFrame::Describe(_)
+        | ClientFrame::DescribeShared(_)
         | ClientFrame::RemoveDurable(_)
         | ClientFrame::TrimTopic(_) => 16,
         ClientFrame::Seek(_) | ClientFrame::Nack(_) => 8,
         ClientFrame::Batch(batch) => {
             let operations = batch.operations.len();
-            let checked = if operations > Limits::MAX_OPERATIONS { 0 } else { operations as u64 };
+            let checked = if operations > Limits::MAX_OPERATIONS { 0 } else { u64::from(operations) };
             checked.saturating_mul(4).saturating_add(8)
         }
+        ClientFrame::Ack(Ack { ranges, .. })
+        | ClientFrame::NackShared(NackShared { ranges, .. })
+        | ClientFrame::Extend(Extend { ranges, .. }) => (ranges.len() as u64).saturating_add(4),
         ClientFrame::Publish(_) | ClientFrame::Commit(_) | ClientFrame::Shard(_) => 4,
         ClientFrame::Ping { .. } | ClientFrame::Pong { .. } | ClientFrame::Extension { .. } => 2,
         ClientFrame::Hello(_) | ClientFrame::Close => 0,

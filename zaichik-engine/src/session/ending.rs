@@ -47,7 +47,7 @@ impl Session {
         if matches!(self.state, State::Ending(_) | State::Ended(_)) {
             return;
         }
-        self.timers.observe(now, &self.outbound);
+        self.timers.observe(&self.outbound);
         self.state = State::Ending(reason);
         self.inbound.close();
         // A peer that does not speak the protocol at all receives no answer.

@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use zaichik_proto::{
-    AckLevel, AlterTopic, Batch, ClientFrame, Commit, Counters, CreateTopic, Describe, Done, Operation, Page,
-    Publish, Refusal, RefusalCode, RemoveDurable, ServerFrame, Subject, TopicReady, TrimTopic, Trimmed,
-    Version,
+    Ack, AckLevel, AlterTopic, Batch, ClientFrame, Commit, Counters, CreateTopic, Describe, DescribeShared,
+    Done, Extend, NackShared, Operation, Page, Publish, Refusal, RefusalCode, RemoveDurable, ServerFrame,
+    Subject, SubscribeShared, TopicReady, TrimTopic, Trimmed, Version,
 };
 
 use super::Session;
@@ -203,6 +203,18 @@ impl Session {
                 let refusal = Refusal::new(RefusalCode::Unsupported);
                 self.answer(shard.request, NO_TOPIC, Err(refusal), broker, effects);
             }
+            // There are no shared subscriptions yet.
+            ClientFrame::SubscribeShared(SubscribeShared { request, topic, .. })
+            | ClientFrame::DescribeShared(DescribeShared { request, topic, .. }) => {
+                let refusal = Refusal::new(RefusalCode::Unsupported);
+                self.answer(*request, topic, Err(refusal), broker, effects);
+            }
+            ClientFrame::Ack(Ack { request, .. })
+            | ClientFrame::NackShared(NackShared { request, .. })
+            | ClientFrame::Extend(Extend { request, .. }) => {
+                let refusal = Refusal::new(RefusalCode::Unsupported);
+                self.answer(*request, NO_TOPIC, Err(refusal), broker, effects);
+            }
             // The decoder rejects a second Hello, and unknown frames are skipped.
             ClientFrame::Hello(_) | ClientFrame::Pong { .. } | ClientFrame::Extension { .. } => {}
         }
@@ -273,7 +285,7 @@ impl Session {
                 let failed = batch.operations.iter().nth(rejection.refusal.operation as usize);
                 let topic = match failed {
                     Some(Operation::Publish { topic, .. }) => topic,
-                    Some(Operation::Commit { .. }) | None => NO_TOPIC,
+                    Some(Operation::Commit { .. } | Operation::Ack { .. }) | None => NO_TOPIC,
                 };
                 self.reject(batch.request, topic, rejection, broker, effects);
             }

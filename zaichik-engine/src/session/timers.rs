@@ -13,7 +13,10 @@ const MISSED: u64 = 3;
 #[derive(Debug)]
 pub(super) struct Timers {
     /// The latest time of any call.
-    now: Timestamp,
+    latest: Timestamp,
+    /// The time at which deadlines begin: the latest one of any call, moved by the pauses since, as the deadlines are. So
+    /// a clock that steps back after a pause hastens none of them.
+    clock: Timestamp,
     /// The deadline of the handshake.
     pub(super) handshake_by: Timestamp,
     /// When bytes last arrived from the peer.
@@ -33,19 +36,21 @@ pub(super) struct Timers {
 impl Timers {
     pub(super) const fn new(now: Timestamp, handshake_by: Timestamp) -> Self {
         let (write, frame) = (Progress::new(now), Progress::new(now));
-        Self { now, handshake_by, heard: now, pings: 0, pinged: now, nonce: 0, write, frame }
+        let (latest, clock, heard, pinged) = (now, now, now, now);
+        Self { latest, clock, handshake_by, heard, pings: 0, pinged, nonce: 0, write, frame }
     }
 
     /// The latest time of any call: time does not move backwards.
     pub(super) fn tick(&mut self, now: Timestamp) -> Timestamp {
-        self.now = self.now.max(now);
-        self.now
+        self.latest = self.latest.max(now);
+        self.clock = self.clock.max(now);
+        self.latest
     }
 
     /// The broker did not run for `pause` microseconds, of which no deadline counts any.
     pub(super) fn resumed(&mut self, pause: u64) {
-        let Self { handshake_by, heard, pinged, write, frame, .. } = self;
-        for at in [handshake_by, heard, pinged] {
+        let Self { clock, handshake_by, heard, pinged, write, frame, .. } = self;
+        for at in [clock, handshake_by, heard, pinged] {
             *at = at.plus_micros(pause);
         }
         write.resumed(pause);
@@ -53,26 +58,26 @@ impl Timers {
     }
 
     /// Bytes arrived from the peer.
-    pub(super) const fn heard(&mut self, now: Timestamp) {
-        self.heard = now;
+    pub(super) const fn heard(&mut self) {
+        self.heard = self.clock;
         self.pings = 0;
     }
 
     /// Observes whether the peer has accepted bytes.
-    pub(super) fn observe(&mut self, now: Timestamp, outbound: &Outbound) {
-        self.write.observe(now, outbound.taken(), outbound.remaining() as u64);
+    pub(super) fn observe(&mut self, outbound: &Outbound) {
+        self.write.observe(self.clock, outbound.taken(), outbound.remaining() as u64);
     }
 
     /// Observes the bytes ever received, and how many the frame that the peer has begun still lacks.
-    pub(super) fn observe_frame(&mut self, now: Timestamp, received: u64, missing: usize) {
+    pub(super) fn observe_frame(&mut self, received: u64, missing: usize) {
         if !self.frame.is_due() {
             // A frame that begins now has all of its time, however long ago the last one ended.
-            self.frame.observe(now, received, 0);
+            self.frame.observe(self.clock, received, 0);
             if missing == 0 {
                 return;
             }
         }
-        self.frame.observe(now, received, missing as u64);
+        self.frame.observe(self.clock, received, missing as u64);
     }
 
     /// When the write timeout expires if the peer accepts too few bytes until then.
@@ -111,7 +116,7 @@ impl Timers {
             return None;
         }
         self.pings = self.pings.saturating_add(1);
-        self.pinged = now;
+        self.pinged = self.clock;
         self.nonce = self.nonce.saturating_add(1);
         Some(self.nonce)
     }

@@ -98,6 +98,22 @@ fn o_04_the_latest_time_of_one_session_applies_to_all() {
 }
 
 #[test]
+fn o5_no_record_is_accepted_in_the_future_after_a_pause() {
+    let mut world = World::new();
+    let peer = world.connect();
+    world.ask(&peer, peer.create("t", TopicOptions::new().retain_forever()));
+    world.advance(secs(20));
+    let back = world.now + secs(3_590);
+    world.suspend(secs(3_600));
+    world.jump(back);
+    world.ask(&peer, peer.publish("t", "a"));
+    let reader = world.connect();
+    world.ask(&reader, reader.subscribe_to(Sub::new(1, "t").window(9)));
+    let stamps: Vec<_> = reader.records().iter().map(|one| one.timestamp).collect();
+    assert_eq!(stamps, [back.as_micros()]);
+}
+
+#[test]
 fn o5_lives_count_a_pause_of_the_broker() {
     let mut world = World::new();
     let peer = world.connect();

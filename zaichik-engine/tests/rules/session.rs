@@ -149,6 +149,27 @@ fn heartbeat_is_not_hastened_by_a_clock_that_moved_backwards() {
 }
 
 #[test]
+fn s4_no_deadline_is_hastened_by_a_clock_that_moved_backwards_after_a_pause() {
+    let mut world = with_heartbeat();
+    let peer = world.connect();
+    let begin = world.now;
+    world.advance(secs(20));
+    world.suspend(secs(3_600));
+    // The broker is passed the time after the pause, the connection one before that: it had run for 20 s already.
+    world.dial();
+    world.jump(begin + secs(3_610));
+    peer.ping(1);
+    world.settle();
+    peer.control();
+    world.jump(begin + us(3_649_999_999));
+    world.settle();
+    assert!(peer.control().is_empty());
+    world.jump(begin + secs(3_650));
+    world.settle();
+    assert_eq!(peer.control(), ["ping 1"]);
+}
+
+#[test]
 fn a_ping_is_answered_with_its_nonce() {
     let mut world = World::new();
     let peer = world.connect();

@@ -8,7 +8,9 @@ use crate::frame::client::ClientFrame;
 use crate::frame::connection::{Hello, Shard};
 use crate::frame::cursor::{Commit, Nack, RemoveDurable, Seek, SeekTarget};
 use crate::frame::describe::{Describe, Subject};
+use crate::frame::members::DescribeShared;
 use crate::frame::publish::{AckLevel, Producer, Publish};
+use crate::frame::shared::{Ack, Extend, NackShared, SubscribeShared};
 use crate::frame::subscribe::{Durable, OnConflict, Start, Subscribe, Unsubscribe};
 use crate::frame::topic::{AlterTopic, CreateTopic, TrimTopic};
 use crate::header::client_kind as kind;
@@ -37,6 +39,11 @@ impl<'a> ClientFrame<'a> {
             Self::RemoveDurable(_) => kind::REMOVE_DURABLE,
             Self::Shard(_) => kind::SHARD,
             Self::TrimTopic(_) => kind::TRIM_TOPIC,
+            Self::SubscribeShared(_) => kind::SUBSCRIBE_SHARED,
+            Self::Ack(_) => kind::ACK,
+            Self::NackShared(_) => kind::NACK_SHARED,
+            Self::Extend(_) => kind::EXTEND,
+            Self::DescribeShared(_) => kind::DESCRIBE_SHARED,
             Self::Ping { .. } => kind::PING,
             Self::Pong { .. } => kind::PONG,
             Self::Close => kind::CLOSE,
@@ -89,7 +96,7 @@ impl<'a> ClientFrame<'a> {
             }
             Self::Seek(seek) => {
                 out.put_u32_le(seek.request);
-                write_start(out, seek.to);
+                seek.to.write(out);
                 match seek.target {
                     SeekTarget::Subscription(number) => {
                         out.put_u8(0);
@@ -124,9 +131,14 @@ impl<'a> ClientFrame<'a> {
             }
             Self::TrimTopic(TrimTopic { request, topic, before }) => {
                 out.put_u32_le(*request);
-                write_start(out, *before);
+                before.write(out);
                 put_topic(out, topic);
             }
+            Self::SubscribeShared(subscribe) => subscribe.write(out),
+            Self::Ack(ack) => ack.write(out),
+            Self::NackShared(nack) => nack.write(out),
+            Self::Extend(extend) => extend.write(out),
+            Self::DescribeShared(describe) => describe.write(out),
             Self::Ping { nonce } | Self::Pong { nonce } => out.put_u64_le(*nonce),
             Self::Close => {}
             Self::Extension { body, .. } => out.put_slice(body),
@@ -177,10 +189,10 @@ impl<'a> ClientFrame<'a> {
                 delay_micros: r.u64()?,
             }),
             kind::SEEK => {
-                let (request, to) = (r.request()?, read_start(r)?);
+                let (request, to) = (r.request()?, Start::read(r)?);
                 let target = match r.u8()? {
                     0 => SeekTarget::Subscription(r.u32()?),
-                    1 => SeekTarget::Durable { topic: r.short_bytes()?, name: durable_name(r)? },
+                    1 => SeekTarget::Durable { topic: r.short_bytes()?, name: r.durable_name()? },
                     got => {
                         return Err(ProtocolFault::BadValue { field: "seek target", got: u64::from(got) });
                     }
@@ -200,13 +212,18 @@ impl<'a> ClientFrame<'a> {
             kind::REMOVE_DURABLE => Self::RemoveDurable(RemoveDurable {
                 request: r.request()?,
                 topic: r.short_bytes()?,
-                name: durable_name(r)?,
+                name: r.durable_name()?,
             }),
             kind::SHARD => Self::Shard(Shard { request: r.request()?, shard: r.u32()? }),
             kind::TRIM_TOPIC => {
-                let (request, before, topic) = (r.request()?, read_start(r)?, r.short_bytes()?);
+                let (request, before, topic) = (r.request()?, Start::read(r)?, r.short_bytes()?);
                 Self::TrimTopic(TrimTopic { request, topic, before })
             }
+            kind::SUBSCRIBE_SHARED => Self::SubscribeShared(SubscribeShared::read(r)?),
+            kind::ACK => Self::Ack(Ack::read(r)?),
+            kind::NACK_SHARED => Self::NackShared(NackShared::read(r)?),
+            kind::EXTEND => Self::Extend(Extend::read(r)?),
+            kind::DESCRIBE_SHARED => Self::DescribeShared(DescribeShared::read(r)?),
             kind::PING => Self::Ping { nonce: r.u64()? },
             kind::PONG => Self::Pong { nonce: r.u64()? },
             kind::CLOSE => Self::Close,
@@ -214,13 +231,6 @@ impl<'a> ClientFrame<'a> {
         };
         reader.finish()?;
         Ok(frame)
-    }
-}
-
-fn durable_name<'a>(r: &mut Reader<'a>) -> Result<&'a str, ProtocolFault> {
-    match r.short_text("durable name")? {
-        "" => Err(ProtocolFault::BadValue { field: "durable name length", got: 0 }),
-        name => Ok(name),
     }
 }
 
@@ -254,37 +264,15 @@ fn read_subject<'a>(r: &mut Reader<'a>) -> Result<Subject<'a>, ProtocolFault> {
         1 => Ok(Subject::Topics { from: r.u32()? }),
         2 => Ok(Subject::Topic { topic: r.short_bytes()? }),
         3 => Ok(Subject::Subscriptions { from: r.u32()?, topic: r.short_bytes()? }),
-        4 => Ok(Subject::Durable { topic: r.short_bytes()?, name: durable_name(r)? }),
+        4 => Ok(Subject::Durable { topic: r.short_bytes()?, name: r.durable_name()? }),
         got => Err(ProtocolFault::BadValue { field: "subject", got: u64::from(got) }),
-    }
-}
-
-fn write_start(out: &mut BytesMut, start: Start) {
-    let (kind, value) = match start {
-        Start::Earliest => (0, 0),
-        Start::Latest => (1, 0),
-        Start::Offset(offset) => (2, offset),
-        Start::Time(time) => (3, time),
-    };
-    out.put_u8(kind);
-    out.put_u64_le(value);
-}
-
-fn read_start(r: &mut Reader<'_>) -> Result<Start, ProtocolFault> {
-    match (r.u8()?, r.u64()?) {
-        (0, 0) => Ok(Start::Earliest),
-        (1, 0) => Ok(Start::Latest),
-        (0 | 1, got) => Err(ProtocolFault::BadValue { field: "value for this start", got }),
-        (2, offset) => Ok(Start::Offset(offset)),
-        (3, time) => Ok(Start::Time(time)),
-        (got, _) => Err(ProtocolFault::BadValue { field: "start", got: u64::from(got) }),
     }
 }
 
 fn write_subscribe(out: &mut BytesMut, subscribe: &Subscribe<'_>) {
     out.put_u32_le(subscribe.request);
     out.put_u32_le(subscribe.subscription);
-    write_start(out, subscribe.start);
+    subscribe.start.write(out);
     out.put_u32_le(subscribe.window);
     out.put_u32_le(subscribe.window_bytes);
     out.put_u32_le(subscribe.max_attempts);
@@ -303,11 +291,11 @@ fn write_subscribe(out: &mut BytesMut, subscribe: &Subscribe<'_>) {
 }
 
 fn read_subscribe<'a>(r: &mut Reader<'a>) -> Result<Subscribe<'a>, ProtocolFault> {
-    let (request, subscription, start) = (r.request()?, r.u32()?, read_start(r)?);
+    let (request, subscription, start) = (r.request()?, r.u32()?, Start::read(r)?);
     let (window, window_bytes, max_attempts) = (r.u32()?, r.u32()?, r.u32()?);
     let (topic, dead_letter) = (r.short_bytes()?, r.short_bytes()?);
     let durable = if r.bool("durable flag")? {
-        let name = durable_name(r)?;
+        let name = r.durable_name()?;
         let on_conflict = match r.u8()? {
             0 => OnConflict::TakeOver,
             1 => OnConflict::Reject,

@@ -8,8 +8,10 @@ use crate::frame::batch::Batched;
 use crate::frame::connection::{Fatal, Goodbye, GoodbyeReason, Welcome};
 use crate::frame::delivery::{Delivery, Fenced, Gap, GapReason};
 use crate::frame::describe::Counters;
+use crate::frame::members::Members;
 use crate::frame::publish::{Acks, Published};
 use crate::frame::server::{Done, Refused, ServerFrame};
+use crate::frame::shared::Acked;
 use crate::frame::subscribe::{Subscribed, Unsubscribed};
 use crate::frame::topic::{TopicReady, TopicStatus, Trimmed};
 use crate::header::server_kind as kind;
@@ -42,6 +44,8 @@ impl<'a> ServerFrame<'a> {
             Self::Topics(_) => kind::TOPICS,
             Self::Subscriptions(_) => kind::SUBSCRIPTIONS,
             Self::Trimmed(_) => kind::TRIMMED,
+            Self::Acked(_) => kind::ACKED,
+            Self::Members(_) => kind::MEMBERS,
             Self::Ping { .. } => kind::PING,
             Self::Pong { .. } => kind::PONG,
             Self::Goodbye(_) => kind::GOODBYE,
@@ -136,6 +140,8 @@ impl<'a> ServerFrame<'a> {
                 out.put_u64_le(*start);
                 out.put_u64_le(*removed);
             }
+            Self::Acked(acked) => acked.write(out),
+            Self::Members(members) => members.write(out),
             Self::Ping { nonce } | Self::Pong { nonce } => out.put_u64_le(*nonce),
             Self::Goodbye(Goodbye { reason, grace_millis }) => {
                 out.put_u8(match reason {
@@ -203,6 +209,8 @@ impl<'a> ServerFrame<'a> {
             kind::TRIMMED => {
                 Self::Trimmed(Trimmed { request: r.request()?, start: r.u64()?, removed: r.u64()? })
             }
+            kind::ACKED => Self::Acked(Acked::read(r)?),
+            kind::MEMBERS => Self::Members(Members::read(r)?),
             kind::PING => Self::Ping { nonce: r.u64()? },
             kind::PONG => Self::Pong { nonce: r.u64()? },
             kind::GOODBYE => {

@@ -3,6 +3,7 @@
 use alloc::vec::Vec;
 
 use super::publish::{AckLevel, Duplicate, Producer};
+use super::shared::{OffsetRange, put_ranges, read_ranges};
 use crate::error::ProtocolFault;
 use crate::limits::Limits;
 use crate::list::{Entry, List};
@@ -64,6 +65,15 @@ pub enum Operation<'a> {
         /// there.
         rewind: Option<u32>,
     },
+    /// Acknowledges records of a shared subscription, all of which this member must hold; from version 2 on.
+    Ack {
+        /// The subscription's number.
+        subscription: u32,
+        /// The highest rewind number that the client had received for the subscription.
+        rewind: u32,
+        /// The offsets: 1 to 1,024 ranges in any order.
+        ranges: List<'a, OffsetRange>,
+    },
 }
 
 /// The operations of a batch, borrowed from their frame.
@@ -120,6 +130,12 @@ impl<'a> Operations<'a> {
                         return Err(ProtocolFault::BadValue { field: "operation", got });
                     }
                 }
+                Operation::Ack { .. } => {
+                    if version == Version::One {
+                        let got = u64::from(OPERATION_ACK);
+                        return Err(ProtocolFault::BadValue { field: "operation", got });
+                    }
+                }
             }
         }
         check.finish()?;
@@ -160,6 +176,12 @@ impl OperationsBuilder {
                 if let Some(rewind) = rewind {
                     self.bytes.extend_from_slice(&rewind.to_le_bytes());
                 }
+            }
+            Operation::Ack { subscription, rewind, ranges } => {
+                self.bytes.push(OPERATION_ACK);
+                self.bytes.extend_from_slice(&subscription.to_le_bytes());
+                self.bytes.extend_from_slice(&rewind.to_le_bytes());
+                put_ranges(&mut self.bytes, ranges);
             }
         }
     }
@@ -285,6 +307,9 @@ impl<'a> Operation<'a> {
             OPERATION_COMMIT_REWIND => {
                 Ok(Self::Commit { subscription: r.u32()?, offset: r.u64()?, rewind: Some(r.u32()?) })
             }
+            OPERATION_ACK => {
+                Ok(Self::Ack { subscription: r.u32()?, rewind: r.u32()?, ranges: read_ranges(r)? })
+            }
             got => Err(ProtocolFault::BadValue { field: "operation", got: u64::from(got) }),
         }
     }
@@ -295,6 +320,8 @@ const OPERATION_PUBLISH: u8 = 0;
 const OPERATION_COMMIT: u8 = 1;
 /// A commit with its rewind number, of later versions.
 const OPERATION_COMMIT_REWIND: u8 = 2;
+/// An acknowledgement on a shared subscription, of later versions.
+const OPERATION_ACK: u8 = 3;
 
 const fn commit_kind(rewind: Option<u32>) -> u8 {
     match rewind {

@@ -4,7 +4,9 @@ use super::batch::Batch;
 use super::connection::{Hello, Shard};
 use super::cursor::{Commit, Nack, RemoveDurable, Seek};
 use super::describe::Describe;
+use super::members::DescribeShared;
 use super::publish::Publish;
+use super::shared::{Ack, Extend, NackShared, SubscribeShared};
 use super::subscribe::{Subscribe, Unsubscribe};
 use super::topic::{AlterTopic, CreateTopic, TrimTopic};
 
@@ -49,6 +51,16 @@ pub enum ClientFrame<'a> {
     Shard(Shard),
     /// Removes the oldest records of a topic; from version 2 on.
     TrimTopic(TrimTopic<'a>),
+    /// Joins a shared subscription; from version 2 on.
+    SubscribeShared(SubscribeShared<'a>),
+    /// Acknowledges records of a shared subscription; from version 2 on.
+    Ack(Ack<'a>),
+    /// Gives records of a shared subscription back; from version 2 on.
+    NackShared(NackShared<'a>),
+    /// Extends the time to acknowledge records of a shared subscription; from version 2 on.
+    Extend(Extend<'a>),
+    /// Requests a description of a shared subscription; from version 2 on.
+    DescribeShared(DescribeShared<'a>),
     /// Requests a Pong.
     Ping {
         /// A number that the Pong repeats.

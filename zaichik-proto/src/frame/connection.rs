@@ -61,6 +61,8 @@ pub struct Welcome<'a> {
 impl Welcome<'_> {
     /// The capability of [`TrimTopic`](crate::TrimTopic).
     pub const TRIM: u64 = 1;
+    /// The capability of shared subscriptions (docs/protocol.md §14.9).
+    pub const SHARED: u64 = 2;
 }
 
 /// Chooses the shard of the broker that serves a connection, as its first request (docs/protocol.md §14.3).

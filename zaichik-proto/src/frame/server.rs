@@ -4,7 +4,9 @@ use super::batch::Batched;
 use super::connection::{Fatal, Goodbye, Welcome};
 use super::delivery::{Delivery, Fenced, Gap};
 use super::describe::{Counters, SubscriptionItem, TopicItem};
+use super::members::Members;
 use super::publish::{Acks, Published};
+use super::shared::Acked;
 use super::subscribe::{Subscribed, Unsubscribed};
 use super::topic::{TopicReady, Trimmed};
 use crate::page::Page;
@@ -59,6 +61,10 @@ pub enum ServerFrame<'a> {
     Subscriptions(Page<'a, SubscriptionItem<'a>>),
     /// Answers `TrimTopic`; from version 2 on.
     Trimmed(Trimmed),
+    /// Answers Ack, `NackShared` and Extend; from version 2 on.
+    Acked(Acked<'a>),
+    /// Answers `DescribeShared`; from version 2 on.
+    Members(Members<'a>),
     /// Requests a Pong.
     Ping {
         /// A number that the Pong repeats.

@@ -1,5 +1,10 @@
 //! Frames that begin and end subscriptions.
 
+use bytes::{BufMut, BytesMut};
+
+use crate::error::ProtocolFault;
+use crate::read::Reader;
+
 /// Where a subscription begins (rule R3).
 ///
 /// ```
@@ -20,6 +25,30 @@ pub enum Start {
     /// The first live record accepted at or after a time, in microseconds since the Unix epoch; the end of the topic if
     /// there is no such record.
     Time(u64),
+}
+
+impl Start {
+    pub(crate) fn write(self, out: &mut BytesMut) {
+        let (kind, value) = match self {
+            Self::Earliest => (0, 0),
+            Self::Latest => (1, 0),
+            Self::Offset(offset) => (2, offset),
+            Self::Time(time) => (3, time),
+        };
+        out.put_u8(kind);
+        out.put_u64_le(value);
+    }
+
+    pub(crate) fn read(r: &mut Reader<'_>) -> Result<Self, ProtocolFault> {
+        match (r.u8()?, r.u64()?) {
+            (0, 0) => Ok(Self::Earliest),
+            (1, 0) => Ok(Self::Latest),
+            (0 | 1, got) => Err(ProtocolFault::BadValue { field: "value for this start", got }),
+            (2, offset) => Ok(Self::Offset(offset)),
+            (3, time) => Ok(Self::Time(time)),
+            (got, _) => Err(ProtocolFault::BadValue { field: "start", got: u64::from(got) }),
+        }
+    }
 }
 
 /// What happens when another connection holds the durable subscription (rule D3).

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use zaichik_proto::{
     AckLevel, Acks, ClientFrame, Delivery, Done, Gap, Refused, SeekTarget, ServerFrame, Subscribe,
-    Subscribed, TopicStatus, Unsubscribe, Unsubscribed,
+    SubscribeShared, Subscribed, TopicStatus, Unsubscribe, Unsubscribed,
 };
 
 use crate::show;
@@ -123,6 +123,13 @@ impl Book {
             ClientFrame::RemoveDurable(remove) => (remove.request, Expects::Nothing),
             ClientFrame::Shard(shard) => (shard.request, Expects::Nothing),
             ClientFrame::TrimTopic(trim) => (trim.request, Expects::Nothing),
+            ClientFrame::Ack(ack) if ack.quiet => {
+                return self.quiet_open.push_back((number, ack.request));
+            }
+            ClientFrame::Ack(ack) => (ack.request, Expects::Nothing),
+            ClientFrame::NackShared(nack) => (nack.request, Expects::Nothing),
+            ClientFrame::Extend(extend) => (extend.request, Expects::Nothing),
+            ClientFrame::DescribeShared(describe) => (describe.request, Expects::Nothing),
             ClientFrame::Batch(batch) => (batch.request, Expects::Nothing),
             ClientFrame::Commit(commit) if commit.quiet => {
                 return self.quiet_open.push_back((number, commit.request));
@@ -134,6 +141,7 @@ impl Book {
                 SeekTarget::Durable { .. } => (seek.request, Expects::Nothing),
             },
             ClientFrame::Subscribe(Subscribe { request, .. })
+            | ClientFrame::SubscribeShared(SubscribeShared { request, .. })
             | ClientFrame::Unsubscribe(Unsubscribe { request, .. }) => {
                 self.stream_open.insert(*request, number);
                 return;
@@ -186,6 +194,12 @@ impl Book {
                     trimmed.request,
                     format!("{} removed, from {}", trimmed.removed, trimmed.start),
                 );
+            }
+            ServerFrame::Acked(acked) => {
+                self.answered(acked.request, show::acked(acked));
+            }
+            ServerFrame::Members(members) => {
+                self.answered(members.request, show::members(members));
             }
             ServerFrame::Subscribed(subscribed) => self.subscribed(subscribed),
             ServerFrame::Delivery(delivery) => self.delivered(delivery),

@@ -7,8 +7,9 @@ use std::fmt::Debug;
 
 use bytes::BytesMut;
 use zaichik_proto::{
-    Acks, Batch, Batched, ClientFrame, Counters, Delivery, Entry, Item, Items, List, Operation,
-    OperationsBuilder, Page, Publish, Published, Record, Records, ServerFrame,
+    Ack, Acked, Acks, Batch, Batched, ClientFrame, Counters, Delivery, Entry, Extend, Item, Items, List,
+    Members, NackShared, Operation, OperationsBuilder, Page, Publish, Published, Record, Records,
+    ServerFrame,
 };
 
 use crate::requests::encoded;
@@ -19,6 +20,7 @@ use crate::requests::encoded;
 /// If a list yields more or fewer entries than it counts, or a record that no publisher may send.
 #[must_use]
 pub fn rebuilt_client_frame(frame: &ClientFrame<'_>) -> BytesMut {
+    let mut ranges = Vec::new();
     #[expect(clippy::wildcard_enum_match_arm, reason = "the others have no list")]
     match frame {
         ClientFrame::Publish(publish) => {
@@ -36,10 +38,27 @@ pub fn rebuilt_client_frame(frame: &ClientFrame<'_>) -> BytesMut {
                         builder.push(Operation::Publish { topic, records });
                     }
                     Operation::Commit { .. } => builder.push(operation),
+                    Operation::Ack { subscription, rewind, ranges } => {
+                        let mut bytes = Vec::new();
+                        let ranges = rebuilt_list(&ranges, &mut bytes);
+                        builder.push(Operation::Ack { subscription, rewind, ranges });
+                    }
                 }
             }
             assert_complete(batch, batch.operations.iter().count(), batch.operations.len() as usize);
             encoded(&ClientFrame::Batch(Batch { operations: builder.operations(), ..*batch }))
+        }
+        ClientFrame::Ack(ack) => {
+            let ranges = rebuilt_list(&ack.ranges, &mut ranges);
+            encoded(&ClientFrame::Ack(Ack { ranges, ..*ack }))
+        }
+        ClientFrame::NackShared(nack) => {
+            let ranges = rebuilt_list(&nack.ranges, &mut ranges);
+            encoded(&ClientFrame::NackShared(NackShared { ranges, ..*nack }))
+        }
+        ClientFrame::Extend(extend) => {
+            let ranges = rebuilt_list(&extend.ranges, &mut ranges);
+            encoded(&ClientFrame::Extend(Extend { ranges, ..*extend }))
         }
         frame => encoded(frame),
     }
@@ -73,6 +92,12 @@ pub fn rebuilt_server_frame(frame: &ServerFrame<'_>) -> BytesMut {
         }
         ServerFrame::Subscriptions(page) => {
             ServerFrame::Subscriptions(Page { items: rebuilt_items(&page.items, &mut first), ..*page })
+        }
+        ServerFrame::Acked(acked) => {
+            ServerFrame::Acked(Acked { not_held: rebuilt_list(&acked.not_held, &mut first), ..*acked })
+        }
+        ServerFrame::Members(members) => {
+            ServerFrame::Members(Members { members: rebuilt_items(&members.members, &mut first), ..*members })
         }
         ServerFrame::Delivery(delivery) => {
             first = rebuilt_records(&delivery.records);

@@ -1,8 +1,8 @@
 //! Frames from the broker as short texts.
 
 use zaichik_proto::{
-    Batched, Counter, Counters, Duplicate, GapReason, Goodbye, GoodbyeReason, Page, Published, Refused,
-    Subscribed, SubscriptionItem, TopicItem, Unsubscribed,
+    Acked, Batched, Counter, Counters, Duplicate, GapReason, Goodbye, GoodbyeReason, Members, Page,
+    Published, Refused, SharedState, Subscribed, SubscriptionItem, TopicItem, Unsubscribed,
 };
 
 /// "7=body"; of a body of more than 24 bytes only the length is shown: "7=<100>".
@@ -47,6 +47,28 @@ pub(crate) fn published(published: &Published<'_>) -> String {
     let new = published.created.then(|| "new".to_owned());
     let text = [first].into_iter().chain(duplicates).chain(new).collect::<Vec<_>>().join(" ");
     again(text, published.repeated)
+}
+
+/// "acked to 42", and what is not held: "acked to 42 not 40..42 44..45".
+pub(crate) fn acked(acked: &Acked<'_>) -> String {
+    let not_held = acked.not_held.iter().map(|range| format!(" {}..{}", range.first, range.end()));
+    let not_held: String = not_held.collect();
+    let not = if not_held.is_empty() { "" } else { " not" };
+    format!("acked to {}{not}{not_held}", acked.cursor)
+}
+
+/// "40..45 of 50, 5 in flight, 0 waiting, 0 blocked" and each member: ", w1 5/64".
+pub(crate) fn members(members: &Members<'_>) -> String {
+    let SharedState { cursor, next, end, in_flight, waiting, blocked, blocked_by, .. } = members.state;
+    let by = if blocked_by == u64::MAX { String::new() } else { format!(" by {blocked_by}") };
+    let each = members.members.iter().map(|member| {
+        let stuck = if member.stuck { " stuck" } else { "" };
+        format!(", {} {}/{}{stuck}", member.client, member.in_flight, member.window)
+    });
+    let each: String = each.collect();
+    format!(
+        "{cursor}..{next} of {end}, {in_flight} in flight, {waiting} waiting, {blocked} blocked{by}{each}"
+    )
 }
 
 /// The publish operations by their number, then the duplicates: "batched 0@7 2@0new 3none 3.0=@5".

@@ -12,6 +12,7 @@ mod plain;
 mod records;
 mod round_trip;
 mod server_frames;
+mod shared;
 mod split;
 mod versions;
 

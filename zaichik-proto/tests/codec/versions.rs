@@ -21,7 +21,7 @@ fn client_of_two(frame: ClientFrame<'static>, rewind: u32) -> ClientFrame<'stati
                 Operation::Commit { subscription, offset, .. } => {
                     Operation::Commit { subscription, offset, rewind: Some(rewind) }
                 }
-                publish @ Operation::Publish { .. } => publish,
+                other @ (Operation::Publish { .. } | Operation::Ack { .. }) => other,
             };
             let operations: OperationsBuilder = batch.operations.iter().map(with_rewind).collect();
             batch.operations = keep(operations).operations();
@@ -120,7 +120,7 @@ fn kinds_of_version_two_are_unknown_to_version_one() {
     let shard = ClientFrame::Shard(Shard { request: 1, shard: 7 });
     let error = ClientDecoder::new(&Limits::default()).decode(&client_bytes(&shard)).unwrap_err();
     assert_eq!(error.fault, ProtocolFault::UnknownKind { kind: 0x10 });
-    for kind in [0x11, 0x12, 0x54, 0x55] {
+    for kind in (0x11..=0x17).chain(0x54..=0x57) {
         let error = ClientDecoder::new(&Limits::default()).decode(&raw_frame(kind, b"")).unwrap_err();
         assert_eq!(error.fault, ProtocolFault::UnknownKind { kind });
         let error = ServerDecoder::new(&Limits::default()).decode(&raw_frame(kind, b"")).unwrap_err();

@@ -3,11 +3,12 @@
 use std::collections::BTreeMap;
 
 use zaichik_proto::{
-    AckLevel, Batch, BatchResult, Batched, ClientFrame, Commit, Limits, List, Operation, Published, Refusal,
-    RefusalCode, Refused, ServerFrame, Shard, Start, TrimTopic, Trimmed, Welcome,
+    Ack, AckLevel, Acked, Batch, BatchResult, Batched, ClientFrame, Commit, DescribeShared, Extend, Limits,
+    List, MemberItem, Members, NackShared, OffsetRange, Operation, Published, Refusal, RefusalCode, Refused,
+    ServerFrame, Shard, SharedState, Start, SubscribeShared, TrimTopic, Trimmed, Welcome,
 };
 
-use crate::build::{list, operations, producer};
+use crate::build::{items, list, operations, producer};
 
 pub(crate) fn client_frames() -> BTreeMap<&'static str, ClientFrame<'static>> {
     let commit = Commit { request: 15, subscription: 1, offset: 41, rewind: Some(3), quiet: false };
@@ -21,6 +22,70 @@ pub(crate) fn client_frames() -> BTreeMap<&'static str, ClientFrame<'static>> {
                 producer: Some(producer()),
                 operations: operations(&[Operation::Commit { subscription: 1, offset: 41, rewind: Some(3) }]),
             }),
+        ),
+        (
+            "batch_ack",
+            ClientFrame::Batch(Batch {
+                request: 28,
+                ack: AckLevel::Accepted,
+                producer: None,
+                operations: operations(&[Operation::Ack {
+                    subscription: 4,
+                    rewind: 1,
+                    ranges: ranges([(43, 1)]),
+                }]),
+            }),
+        ),
+        (
+            "subscribe_shared",
+            ClientFrame::SubscribeShared(SubscribeShared {
+                request: 23,
+                subscription: 4,
+                topic: b"orders",
+                name: "workers",
+                start: Start::Earliest,
+                window: 64,
+                window_bytes: 0,
+                max_attempts: 5,
+                dead_letter: b"dead",
+                ack_deadline_micros: 30_000_000,
+                max_span: 0,
+                inactive_ttl_micros: 0,
+                by_key: true,
+            }),
+        ),
+        (
+            "ack",
+            ClientFrame::Ack(Ack {
+                request: 24,
+                subscription: 4,
+                rewind: 1,
+                quiet: true,
+                ranges: ranges([(40, 2), (44, 1)]),
+            }),
+        ),
+        (
+            "nack_shared",
+            ClientFrame::NackShared(NackShared {
+                request: 25,
+                subscription: 4,
+                rewind: 1,
+                delay_micros: 1_000_000,
+                ranges: ranges([(42, 1)]),
+            }),
+        ),
+        (
+            "extend",
+            ClientFrame::Extend(Extend {
+                request: 26,
+                subscription: 4,
+                rewind: 1,
+                ranges: ranges([(43, 1)]),
+            }),
+        ),
+        (
+            "describe_shared",
+            ClientFrame::DescribeShared(DescribeShared { request: 27, topic: b"orders", name: "workers" }),
         ),
         ("shard", ClientFrame::Shard(Shard { request: 1, shard: 7 })),
         (
@@ -36,6 +101,31 @@ pub(crate) fn client_frames() -> BTreeMap<&'static str, ClientFrame<'static>> {
             }),
         ),
     ])
+}
+
+fn ranges<const N: usize>(ranges: [(u64, u32); N]) -> List<'static, OffsetRange> {
+    list(ranges.map(|(first, count)| OffsetRange { first, count }))
+}
+
+fn members() -> Members<'static> {
+    let (window, in_flight, oldest_micros) = (64, 5, 2_000_000);
+    let state = SharedState {
+        by_key: true,
+        ack_deadline_micros: 30_000_000,
+        max_span: 65_536,
+        rewind: 1,
+        cursor: 42,
+        next: 50,
+        end: 60,
+        in_flight: 5,
+        waiting: 2,
+        blocked: 1,
+        blocked_by: u64::MAX,
+        oldest_micros,
+        members: 1,
+    };
+    let member = MemberItem { client: "w1", window, in_flight, oldest_micros, stuck: false };
+    Members { request: 27, state, members: items(&[member]) }
 }
 
 pub(crate) fn server_frames() -> BTreeMap<&'static str, ServerFrame<'static>> {
@@ -63,6 +153,8 @@ pub(crate) fn server_frames() -> BTreeMap<&'static str, ServerFrame<'static>> {
                 server: "zaichik",
             }),
         ),
+        ("acked", ServerFrame::Acked(Acked { request: 24, cursor: 42, not_held: ranges([(44, 1)]) })),
+        ("members", ServerFrame::Members(members())),
         ("trimmed", ServerFrame::Trimmed(Trimmed { request: 21, start: 1_000, removed: 250 })),
         (
             "published_repeated",

@@ -70,8 +70,8 @@ impl<'a, R: Runtime> Acceptor<'a, R> {
                 Poll::Ready((io, peer)) => {
                     asleep = 0;
                     match shared.accept() {
-                        Ok(Some(session)) => {
-                            R::spawn(Connection::new(io, &peer, R::timer(), session, shared));
+                        Ok(Some(accepted)) => {
+                            R::spawn(Connection::new(io, &peer, R::timer(), accepted, shared));
                         }
                         Ok(None) | Err(Poisoned) => return Poll::Ready(()),
                     }

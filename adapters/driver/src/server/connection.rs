@@ -14,7 +14,7 @@ use bytes::{Buf, BytesMut};
 use zaichik_engine::{CloseReason, Session, Status, Timestamp, Turn};
 
 use super::registration::Registration;
-use super::shared::{Poisoned, Shared};
+use super::shared::{Accepted, Poisoned, Shared};
 use super::turnstile::Admission;
 use crate::alarm::Alarm;
 use crate::planted::{Defect, is_planted};
@@ -101,7 +101,8 @@ enum Outlook {
 }
 
 impl<I: Io, T: Timer> Connection<I, T> {
-    pub(crate) fn new(io: I, peer: &str, timer: T, session: Session, shared: &Arc<Shared>) -> Self {
+    pub(crate) fn new(io: I, peer: &str, timer: T, accepted: Accepted, shared: &Arc<Shared>) -> Self {
+        let (session, paused) = accepted;
         let id = session.id();
         tracing::debug!(connection = %id, peer, "connection opened");
         Self {
@@ -116,7 +117,7 @@ impl<I: Io, T: Timer> Connection<I, T> {
             spin_until: Timestamp::ZERO,
             stalls: 0,
             shrink_at: None,
-            paused: shared.paused(),
+            paused,
             registration: Registration::new(shared, id),
         }
     }

@@ -285,8 +285,8 @@ fn connect<R: Runtime>(broker: &Weak<Shared>) -> io::Result<LocalIo> {
     let refused =
         || io::Error::new(io::ErrorKind::ConnectionRefused, "the broker in this program has stopped");
     let shared = broker.upgrade().ok_or_else(refused)?;
-    let session = shared.accept().map_err(io::Error::other)?.ok_or_else(refused)?;
+    let accepted = shared.accept().map_err(io::Error::other)?.ok_or_else(refused)?;
     let (here, there) = LocalIo::pair();
-    R::spawn(Connection::new(there, "local", R::timer(), session, &shared));
+    R::spawn(Connection::new(there, "local", R::timer(), accepted, &shared));
     Ok(here)
 }

@@ -38,6 +38,9 @@ pub(crate) struct Shared {
 #[error("the broker failed; its state can't be trusted")]
 pub(crate) struct Poisoned;
 
+/// A new session, and for how long, in total, the broker had not run before.
+pub(crate) type Accepted = (Session, Duration);
+
 /// The result of a housekeeping round.
 #[derive(Debug)]
 pub(crate) struct Housekeeping {
@@ -62,12 +65,12 @@ impl Shared {
     }
 
     /// A session for a new connection; `None` once the broker is stopping.
-    pub(crate) fn accept(&self) -> Result<Option<Session>, Poisoned> {
+    pub(crate) fn accept(&self) -> Result<Option<Accepted>, Poisoned> {
         self.locked(|state, now| {
             let running = !state.is_stopping();
             // From the first connection on, the time is watched.
             state.wake_housekeeper |= state.broker.session_count() == 0;
-            running.then(|| state.broker.accept(now, &mut state.effects))
+            running.then(|| (state.broker.accept(now, &mut state.effects), state.paused))
         })
     }
 
@@ -79,11 +82,6 @@ impl Shared {
             *seen = moment.paused;
         }
         moment.now
-    }
-
-    /// For how long, in total, the broker has not run.
-    pub(crate) fn paused(&self) -> Duration {
-        self.clock.read().paused
     }
 
     /// Runs an exchange between a session and the broker; `waker` is woken when the session has something to pull.

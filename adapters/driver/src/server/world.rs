@@ -56,8 +56,8 @@ impl World {
     /// A connection after its handshake; the index of its task is its peer's plus one.
     pub(super) fn connect(&mut self) -> usize {
         let (io, there) = LocalIo::pair();
-        let session = self.shared.accept().expect("sound").expect("running");
-        let connection = Connection::new(there, "test", Silent, session, &self.shared);
+        let accepted = self.shared.accept().expect("sound").expect("running");
+        let connection = Connection::new(there, "test", Silent, accepted, &self.shared);
         self.spawn(connection);
         self.peers.push(Peer { io, received: BytesMut::new(), raw: RawClient::new() });
         let peer = self.peers.len() - 1;

@@ -127,6 +127,8 @@ impl Seen {
             | ServerFrame::Refused(_)
             | ServerFrame::Done(_)
             | ServerFrame::Trimmed(_)
+            | ServerFrame::Acked(_)
+            | ServerFrame::Members(_)
             | ServerFrame::Ping { .. }
             | ServerFrame::Pong { .. }
             | ServerFrame::Goodbye(_)

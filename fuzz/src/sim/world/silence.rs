@@ -38,7 +38,8 @@ impl Silence {
 #[derive(Debug)]
 pub(super) struct Deadlines {
     pub(super) accepted: u64,
-    /// The session's clock, which is behind the broker's if clocks move backwards; an exchange sets it.
+    /// The session's clock, which is behind the broker's if clocks move backwards; an exchange sets it. A pause, which is no
+    /// time for which the broker ran, leaves it as it is.
     clock: u64,
     pub(super) silence: Silence,
     /// When no output waited.

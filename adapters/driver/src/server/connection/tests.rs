@@ -1,16 +1,20 @@
 //! Connections over in-memory streams, polled by hand: only woken tasks run.
 
+use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::task::Waker;
+use std::time::SystemTime;
 
-use zaichik_engine::{Broker, BrokerConfig};
+use zaichik_engine::{Broker, BrokerConfig, Seed};
 use zaichik_proto::{AckLevel, HEADER_LEN};
 use zaichik_testkit::{RawClient, record, requests};
 
 use super::*;
 use crate::local::LocalIo;
 use crate::manual::Task;
-use crate::server::world::World;
+use crate::server::world::{Peer, World};
+use crate::system_clock;
+use crate::timeline::Timeline;
 
 fn publish(raw: &RawClient) {
     raw.publish_with("t", AckLevel::None, &[record(b"x")]);
@@ -217,4 +221,40 @@ fn a_connection_polls_again_for_a_while_after_bytes_moved() {
     // It sleeps after that time.
     world.run();
     assert!(!world.tasks[peer + 1].is_due());
+}
+
+thread_local! {
+    /// A test's monotonic clock, and the time of its wall clock.
+    static CLOCKS: Cell<(Instant, Duration)> = Cell::new((system_clock::monotonic(), Duration::ZERO));
+}
+
+/// A timer of this monotonic clock.
+struct Manual;
+
+impl Timer for Manual {
+    fn poll_until(&mut self, _: &mut Context<'_>, deadline: Instant) -> Poll<()> {
+        if deadline <= CLOCKS.get().0 { Poll::Ready(()) } else { Poll::Pending }
+    }
+}
+
+#[test]
+fn s4_a_pause_between_the_accept_and_the_first_turn_does_not_count() {
+    let clock = Timeline::starting(|| CLOCKS.get().0, || SystemTime::UNIX_EPOCH + CLOCKS.get().1);
+    let broker = Broker::new(BrokerConfig::default(), Seed::new(1, 2)).expect("a valid configuration");
+    let shared = Shared::new(broker, clock);
+    let accepted = shared.accept().expect("sound").expect("running");
+    // The machine is suspended for an hour.
+    let pass = |monotonic, wall| {
+        let (at, time) = CLOCKS.get();
+        CLOCKS.set((at + monotonic, time + wall));
+    };
+    pass(Duration::from_secs(1), Duration::from_secs(3_601));
+    let (io, there) = LocalIo::pair();
+    let mut peer = Peer { io, received: BytesMut::new(), raw: RawClient::new() };
+    let mut task = Task::new(Connection::new(there, "test", Manual, accepted, &shared));
+    task.poll();
+    assert!(peer.read().take_control().is_empty(), "1 s of 5 s for the handshake is over");
+    pass(Duration::from_secs(4), Duration::from_secs(4));
+    task.poll();
+    assert_eq!(peer.read().take_control(), ["fatal HandshakeTimeout"]);
 }
