@@ -197,7 +197,13 @@ pub(super) fn owned(frame: &ClientFrame<'_>) -> Sent {
         ClientFrame::Pong { nonce } => Sent::Pong(*nonce),
         ClientFrame::Close => Sent::Close,
         ClientFrame::TrimTopic(trim) => Sent::TrimTopic { request: trim.request, before: trim.before },
-        ClientFrame::Shard(_) | ClientFrame::Extension { .. } => panic!("the client sent {frame:?}"),
+        ClientFrame::SubscribeShared(_)
+        | ClientFrame::Ack(_)
+        | ClientFrame::NackShared(_)
+        | ClientFrame::Extend(_)
+        | ClientFrame::DescribeShared(_)
+        | ClientFrame::Shard(_)
+        | ClientFrame::Extension { .. } => panic!("the client sent {frame:?}"),
     }
 }
 
@@ -205,6 +211,7 @@ fn operation(operation: Operation<'_>) -> Op {
     match operation {
         Operation::Publish { topic, records } => Op::Publish { topic: text(topic), bodies: bodies(&records) },
         Operation::Commit { subscription, offset, .. } => Op::Commit { subscription, offset },
+        Operation::Ack { .. } => panic!("the client sent {operation:?}"),
     }
 }
 
