@@ -20,6 +20,7 @@ mod fast_path;
 mod fetching;
 mod housekeeping;
 mod ledger;
+mod members;
 mod memory;
 mod preparing;
 mod producers;
@@ -35,6 +36,7 @@ mod storing;
 mod subscribing;
 mod subscriptions;
 mod topics;
+mod turns;
 mod verify;
 mod wakes;
 
@@ -63,6 +65,7 @@ use self::readiness::{Readiness, Waits};
 pub use self::restore::Restore;
 pub(crate) use self::run::PublishRun;
 pub(crate) use self::sessions::ExchangeReport;
+pub(crate) use self::subscribing::Outcome;
 use self::sessions::Sessions;
 use self::storing::Storing;
 use self::subscribing::Subscribing;
@@ -70,6 +73,7 @@ use self::subscriptions::Subscriptions;
 use self::topics::Topics;
 pub use self::verify::Inconsistent;
 use crate::config::{BrokerConfig, ConfigError, Seed};
+use crate::error::CloseReason;
 use crate::effects::{Effects, Turn};
 use crate::id::SessionId;
 use crate::session_config::SessionConfig;
@@ -159,7 +163,7 @@ impl Broker {
     pub fn detach(&mut self, now: Timestamp, id: SessionId, effects: &mut Effects) {
         let now = self.tick(now);
         let _ = self.end_expired(now);
-        if self.close_session(now, id, 0, effects) == Turn::More {
+        if self.close_session(now, id, 0, CloseReason::PeerGone, effects) == Turn::More {
             self.sessions.leave(id);
             effects.rearm();
         } else if self.sessions.remove(id, &mut self.memory, &mut self.readiness).is_none() {
@@ -198,13 +202,13 @@ impl Broker {
     pub fn handle_timeout(&mut self, now: Timestamp, effects: &mut Effects) -> Turn {
         let now = self.tick(now);
         if let Some(id) = self.sessions.first_leaving()
-            && self.end_subscriptions(now, id) == Turn::Done
+            && self.end_subscriptions(now, id, effects) == Turn::Done
         {
             self.sessions.remove(id, &mut self.memory, &mut self.readiness);
         }
-        let Self { topics, subscriptions, memory, readiness, sessions, producers, agenda, .. } = self;
+        let Self { config, topics, subscriptions, memory, readiness, sessions, producers, agenda, counters, .. } = self;
         let readers = Readers { now, topics, subscriptions, memory, readiness };
-        Housekeeping { readers, sessions, producers, agenda }.run(effects);
+        Housekeeping { readers, sessions, producers, agenda, config, counters }.run(effects);
         self.charge_tables();
         self.agenda.reported(self.next_deadlines().earliest());
         self.notice_changes(effects);

@@ -24,6 +24,7 @@ use self::flights::Flights;
 pub(crate) use self::flights::{Held, Run};
 use self::keys::Keys;
 use self::ranges::Ranges;
+pub(crate) use self::stored::Stored;
 use self::waiting::{Back, Waiting};
 use crate::topic::Position;
 
@@ -170,7 +171,9 @@ impl Group {
             keys.iter().filter(|key| **key != 0).for_each(|key| self.keys.begin(*key));
         } else {
             self.again = times.next;
-            (first..).zip(sizes).for_each(|(offset, _)| drop(self.waiting.remove(offset)));
+            for (offset, _) in (first..).zip(sizes) {
+                self.waiting.remove(offset);
+            }
         }
         let due = times.now.plus_micros(self.options.ack_deadline_micros);
         self.flights.insert(

@@ -7,7 +7,9 @@ use zaichik_proto::{ClientFrame, RefusalCode, Timestamp};
 use super::delivery::{Delivered, Delivery};
 use super::preparing::Prepared;
 use super::readers::STEPS_PER_END;
+use super::dead_letters::Failure;
 use super::sessions::Ended;
+use super::turns::Turns;
 use super::{Broker, ExchangeReport, PublishRun, bump, wakes};
 use crate::effects::{Effects, Note, NoteEvent, Turn};
 use crate::error::CloseReason;
@@ -114,11 +116,15 @@ impl Broker {
         now: Timestamp,
         id: SessionId,
         held: usize,
+        reason: CloseReason,
         effects: &mut Effects,
     ) -> Turn {
         let now = self.tick(now);
         self.sessions.close(id, held, &mut self.memory, &mut self.readiness);
-        let turn = self.end_subscriptions(now, id);
+        if let Some(entry) = self.sessions.get_mut(id) {
+            entry.is_orderly |= matches!(reason, CloseReason::Requested | CloseReason::Stopped | CloseReason::Internal);
+        }
+        let turn = self.end_subscriptions(now, id, effects);
         // This may have been the session that was to hand out the wakes.
         if self.hand_out_wakes(id, effects) || self.release_waiting(effects) {
             effects.rearm();
@@ -128,7 +134,14 @@ impl Broker {
     }
 
     /// Ends subscriptions of a session that is over, for about as many steps as an exchange takes (rule S14).
-    pub(super) fn end_subscriptions(&mut self, now: Timestamp, id: SessionId) -> Turn {
+    pub(super) fn end_subscriptions(
+        &mut self,
+        now: Timestamp,
+        id: SessionId,
+        effects: &mut Effects,
+    ) -> Turn {
+        let is_orderly = self.stops_at.is_some() || self.sessions.get(id).is_some_and(|entry| entry.is_orderly);
+        let failure = (!is_orderly).then_some(Failure::Disconnected);
         let last_step = self.steps().saturating_add(STEPS_PER_EXCHANGE);
         let mut turn = Turn::More;
         while turn == Turn::More && self.steps() < last_step {
@@ -136,6 +149,12 @@ impl Broker {
                 Some(Ended::Subscription(key)) => {
                     self.spend(STEPS_PER_END);
                     self.subscribing(now).lose_session(key);
+                }
+                Some(Ended::Member(number, key)) => {
+                    self.spend(STEPS_PER_END);
+                    if !self.subscribing(now).lose_member(key, failure, id, effects) {
+                        self.sessions.keep_member(id, number, key);
+                    }
                 }
                 Some(Ended::Fence) => self.spend(1),
                 None => turn = Turn::Done,
@@ -203,6 +222,7 @@ impl Broker {
         session: SessionId,
         room: usize,
         out: &mut Outbound,
+        effects: &mut Effects,
     ) -> Delivered {
         let output_buffer = self.config.output_buffer;
         let Self { sessions, topics, subscriptions, memory, readiness, counters, .. } = self;
@@ -217,7 +237,7 @@ impl Broker {
             readiness,
             counters,
         };
-        delivery.deliver(session, out)
+        delivery.deliver(session, out, effects)
     }
 
     /// Hands a bounded number of woken subscriptions to their sessions; returns whether some remain. The calling
@@ -227,8 +247,9 @@ impl Broker {
         if !self.readiness.has_woken() {
             return false;
         }
-        let Self { sessions, subscriptions, readiness, .. } = self;
-        let (handed, more) = wakes::hand_out_wakes(asking, sessions, subscriptions, readiness, effects);
+        let Self { topics, sessions, subscriptions, readiness, .. } = self;
+        let turns = Turns { topics, subscriptions, sessions, readiness, asking };
+        let (handed, more) = wakes::hand_out_wakes(turns, effects);
         self.spend(handed);
         more
     }
@@ -237,7 +258,10 @@ impl Broker {
     #[inline]
     pub(crate) fn is_ready(&self, id: SessionId) -> bool {
         let entry = self.sessions.get(id);
-        entry.is_some_and(|entry| self.readiness.has_ready(entry.ready) || entry.has_unsent_fence())
+        entry.is_some_and(|entry| {
+            let has_turn = || entry.shared.as_ref().is_some_and(|one| self.readiness.has_ready(one.ready));
+            self.readiness.has_ready(entry.ready) || entry.has_unsent_fence() || has_turn()
+        })
     }
 
     /// Whether a session has records to deliver, or has delivered some that are not committed; examines a bounded number of
@@ -251,6 +275,12 @@ impl Broker {
             return Owes::Nothing;
         };
         let mut examined = 0;
+        let members = entry.shared.iter().flat_map(|shared| shared.numbers.values());
+        for key in members.take(OWES_PER_CALL as usize) {
+            if self.subscriptions.members.get(*key).is_some_and(|member| member.records() > 0) {
+                return Owes::Something;
+            }
+        }
         let mut subscriptions = entry.subscriptions.range(entry.committed_below..);
         let owes = loop {
             let Some((number, key)) = subscriptions.next() else { break Owes::Nothing };

@@ -79,6 +79,10 @@ mod runs;
 #[cfg(test)]
 mod session;
 #[cfg(test)]
+mod shared;
+#[cfg(test)]
+mod shared_returns;
+#[cfg(test)]
 mod start;
 #[cfg(test)]
 mod storage;
