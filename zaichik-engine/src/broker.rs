@@ -15,6 +15,7 @@ mod deadlines;
 mod declaring;
 mod delivery;
 mod describing;
+mod describing_shared;
 mod exchanging;
 mod fast_path;
 mod fetching;
@@ -65,16 +66,16 @@ use self::readiness::{Readiness, Waits};
 pub use self::restore::Restore;
 pub(crate) use self::run::PublishRun;
 pub(crate) use self::sessions::ExchangeReport;
-pub(crate) use self::subscribing::Outcome;
 use self::sessions::Sessions;
 use self::storing::Storing;
 use self::subscribing::Subscribing;
+pub(crate) use self::subscribing::{MAX_PIECES, Outcome};
 use self::subscriptions::Subscriptions;
 use self::topics::Topics;
 pub use self::verify::Inconsistent;
 use crate::config::{BrokerConfig, ConfigError, Seed};
-use crate::error::CloseReason;
 use crate::effects::{Effects, Turn};
+use crate::error::CloseReason;
 use crate::id::SessionId;
 use crate::session_config::SessionConfig;
 use crate::stats::Stats;
@@ -206,7 +207,18 @@ impl Broker {
         {
             self.sessions.remove(id, &mut self.memory, &mut self.readiness);
         }
-        let Self { config, topics, subscriptions, memory, readiness, sessions, producers, agenda, counters, .. } = self;
+        let Self {
+            config,
+            topics,
+            subscriptions,
+            memory,
+            readiness,
+            sessions,
+            producers,
+            agenda,
+            counters,
+            ..
+        } = self;
         let readers = Readers { now, topics, subscriptions, memory, readiness };
         Housekeeping { readers, sessions, producers, agenda, config, counters }.run(effects);
         self.charge_tables();
@@ -419,7 +431,8 @@ impl Broker {
             is_stopping,
             is_storing,
         };
-        let (sessions, subscriptions, scratch) = (&self.sessions, &mut self.subscriptions, &mut self.batch);
+        let (sessions, subscriptions, scratch) =
+            (&mut self.sessions, &mut self.subscriptions, &mut self.batch);
         Batching { publishing, sessions, subscriptions, scratch }
     }
 }

@@ -209,6 +209,11 @@ impl Group {
         end
     }
 
+    /// The end of what is done from an offset on, if that is done.
+    pub(crate) fn done_until(&self, offset: u64) -> Option<u64> {
+        self.done.end_of(offset)
+    }
+
     /// The first offsets at or above `at`, and below `to`, that a member holds.
     pub(crate) fn next_held(&self, member: u64, at: u64, to: u64) -> Option<(u64, u64)> {
         self.flights.next_held(member, at, to)

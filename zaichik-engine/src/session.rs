@@ -204,7 +204,8 @@ impl Session {
         if self.state == State::Open {
             more |= broker.hand_out_wakes(self.id, effects);
             if broker.is_ready(self.id) {
-                let delivered = broker.deliver(now, self.id, self.delivery_room(), &mut self.outbound, effects);
+                let delivered =
+                    broker.deliver(now, self.id, self.delivery_room(), &mut self.outbound, effects);
                 more |= delivered.more;
                 lacks_for_records = delivered.lacks_memory;
                 if lacks_for_records {

@@ -401,9 +401,10 @@ impl Subscription {
         let earlier = self.earlier.as_ref().map_or(0, |earlier| earlier.footprint());
         let durable = self.durable.as_ref().map_or(0, |durable| durable.footprint());
         let own = size_of::<Self>().saturating_add(TABLES).saturating_add(self.window.footprint());
-        let shared = self.shared.as_ref().map_or(0, |shared| {
-            size_of::<Shared>().saturating_add(shared.group.footprint())
-        });
+        let shared = self
+            .shared
+            .as_ref()
+            .map_or(0, |shared| size_of::<Shared>().saturating_add(shared.group.footprint()));
         own.saturating_add(earlier).saturating_add(durable).saturating_add(shared)
     }
 

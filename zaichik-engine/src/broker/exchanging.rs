@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use zaichik_proto::{ClientFrame, RefusalCode, Timestamp};
 
+use super::dead_letters::Failure;
 use super::delivery::{Delivered, Delivery};
 use super::preparing::Prepared;
 use super::readers::STEPS_PER_END;
-use super::dead_letters::Failure;
 use super::sessions::Ended;
 use super::turns::Turns;
 use super::{Broker, ExchangeReport, PublishRun, bump, wakes};
@@ -122,7 +122,8 @@ impl Broker {
         let now = self.tick(now);
         self.sessions.close(id, held, &mut self.memory, &mut self.readiness);
         if let Some(entry) = self.sessions.get_mut(id) {
-            entry.is_orderly |= matches!(reason, CloseReason::Requested | CloseReason::Stopped | CloseReason::Internal);
+            entry.is_orderly |=
+                matches!(reason, CloseReason::Requested | CloseReason::Stopped | CloseReason::Internal);
         }
         let turn = self.end_subscriptions(now, id, effects);
         // This may have been the session that was to hand out the wakes.
@@ -134,13 +135,9 @@ impl Broker {
     }
 
     /// Ends subscriptions of a session that is over, for about as many steps as an exchange takes (rule S14).
-    pub(super) fn end_subscriptions(
-        &mut self,
-        now: Timestamp,
-        id: SessionId,
-        effects: &mut Effects,
-    ) -> Turn {
-        let is_orderly = self.stops_at.is_some() || self.sessions.get(id).is_some_and(|entry| entry.is_orderly);
+    pub(super) fn end_subscriptions(&mut self, now: Timestamp, id: SessionId, effects: &mut Effects) -> Turn {
+        let is_orderly =
+            self.stops_at.is_some() || self.sessions.get(id).is_some_and(|entry| entry.is_orderly);
         let failure = (!is_orderly).then_some(Failure::Disconnected);
         let last_step = self.steps().saturating_add(STEPS_PER_EXCHANGE);
         let mut turn = Turn::More;
@@ -166,7 +163,7 @@ impl Broker {
 
     /// A session's handshake is done; `name` is its client's name.
     pub(crate) fn open(&mut self, id: SessionId, name: Box<str>, effects: &mut Effects) {
-        self.sessions.opened(id);
+        self.sessions.opened(id, &name);
         effects.note(|| Note { session: id, topic: None, event: NoteEvent::Opened { name } });
     }
 

@@ -127,6 +127,11 @@ impl Member {
         self.records
     }
 
+    /// The same, also if the subscription was moved and it was not looked at since.
+    pub(super) const fn records_of(&self, group: &Group) -> u32 {
+        if self.rewind == group.rewind() { self.records } else { 0 }
+    }
+
     /// Takes it out of its place.
     pub(super) fn leave_place(&mut self, shared: &mut Shared, readiness: &mut Readiness) {
         readiness.unlink(self.node);

@@ -3,7 +3,9 @@
 //! A million records may die at one instant. Their deaths are settled in steps, and a request that depends on which
 //! records are live waits in its place until none is left. Every attempt makes progress.
 
-use zaichik_proto::{Batch, ClientFrame, Operation, SeekTarget, Subject, Subscribe, SubscribeShared, Timestamp};
+use zaichik_proto::{
+    Batch, ClientFrame, Operation, SeekTarget, Subject, Subscribe, SubscribeShared, Timestamp,
+};
 
 use super::memory::Memory;
 use super::sessions::Sessions;

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use zaichik_proto::{
     Ack, Batch, Commit, Extend, Nack, NackShared, PlainPublishes, Publish, Refusal, Seek, Start, Subject,
-    Subscribe, SubscribeShared, Subscribed,
-    Timestamp, TopicOptions, TopicStatus, Unsubscribe, Unsubscribed, Version,
+    Subscribe, SubscribeShared, Subscribed, Timestamp, TopicOptions, TopicStatus, Unsubscribe, Unsubscribed,
+    Version,
 };
 
 use super::describing::{Describing, Description};

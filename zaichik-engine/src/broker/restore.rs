@@ -12,8 +12,8 @@ use crate::id::{SubKey, TopicId};
 use crate::planted::{Defect, is_planted};
 use crate::session_config::SessionConfig;
 use crate::store::{
-    AnswerRow, CursorRow, GroupRow, Key, KeysRow, MarksRow, MetaRow, ProducerRow, RecordsHead, RecordsRow, Row,
-    RowError, TopicRow,
+    AnswerRow, CursorRow, GroupRow, Key, KeysRow, MarksRow, MetaRow, ProducerRow, RecordsHead, RecordsRow,
+    Row, RowError, TopicRow,
 };
 use crate::subscription::Terms;
 use crate::topic::TopicParts;

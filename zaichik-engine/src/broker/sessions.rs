@@ -164,9 +164,10 @@ impl Sessions {
     }
 
     /// The handshake is done.
-    pub(super) fn opened(&mut self, id: SessionId) {
+    pub(super) fn opened(&mut self, id: SessionId, name: &str) {
         if let Some(entry) = self.get_mut(id) {
             entry.open = true;
+            entry.name = Box::from(name);
         }
         self.handshakes.remove(&id);
     }

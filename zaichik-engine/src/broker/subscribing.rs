@@ -4,7 +4,8 @@ mod acknowledging;
 mod joining;
 mod returning;
 
-pub(crate) use self::acknowledging::Outcome;
+pub(super) use self::acknowledging::member_of;
+pub(crate) use self::acknowledging::{MAX_PIECES, Outcome};
 
 use std::sync::Arc;
 

@@ -63,7 +63,9 @@ impl Turns<'_> {
     /// A session can't use its turns now: others get them.
     pub(super) fn pass_on(&mut self, keys: &[MemberKey], effects: &mut Effects) {
         for key in keys {
-            let Some(group) = self.subscriptions.members.get(*key).map(|member| member.group) else { continue };
+            let Some(group) = self.subscriptions.members.get(*key).map(|member| member.group) else {
+                continue;
+            };
             let (subscription, members) = self.subscriptions.with_members(group);
             let Some(shared) = &mut subscription.shared else { continue };
             let Some(member) = members.get_mut(*key).filter(|member| member.place == Place::Turn) else {

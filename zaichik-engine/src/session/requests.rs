@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use zaichik_proto::{
     AckLevel, Acked, AlterTopic, Batch, ClientFrame, Commit, Counters, CreateTopic, Describe, DescribeShared,
-    Done, List, Operation, Page, Publish, Refusal, RefusalCode, RemoveDurable, ServerFrame, Subject,
+    Done, List, Members, Operation, Page, Publish, Refusal, RefusalCode, RemoveDurable, ServerFrame, Subject,
     TopicReady, TrimTopic, Trimmed, Version,
 };
 
@@ -208,9 +208,13 @@ impl Session {
                 let answer = result.map(ServerFrame::Subscribed);
                 self.stream_answer(subscribe.request, subscribe.topic, answer, broker, effects);
             }
-            ClientFrame::DescribeShared(DescribeShared { request, topic, .. }) => {
-                let refusal = Refusal::new(RefusalCode::Unsupported);
-                self.answer(*request, topic, Err(refusal), broker, effects);
+            ClientFrame::DescribeShared(DescribeShared { request, topic, name }) => {
+                let mut bytes = Vec::new();
+                let described = broker.describe_shared(topic, name, &mut bytes);
+                let members = described.map(|(state, members)| {
+                    ServerFrame::Members(Members { request: *request, state, members })
+                });
+                self.answer(*request, topic, members, broker, effects);
             }
             ClientFrame::Ack(ack) => {
                 let result = broker.ack(now, self.id, ack, effects);

@@ -72,7 +72,11 @@ impl Key {
                 let name = name.filter(|name| !name.is_empty() && name.len() <= MAX_NAME);
                 let name = name.ok_or_else(unknown)?.into();
                 let topic = u32::from_be_bytes(*topic);
-                Ok(if *kind == Self::CURSOR { Self::Cursor { topic, name } } else { Self::Group { topic, name } })
+                Ok(if *kind == Self::CURSOR {
+                    Self::Cursor { topic, name }
+                } else {
+                    Self::Group { topic, name }
+                })
             }
             Self::PRODUCER => Ok(Self::Producer { producer: producer(rest)? }),
             Self::ANSWER => {

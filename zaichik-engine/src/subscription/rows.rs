@@ -53,7 +53,9 @@ impl Subscription {
 
     /// The same for a shared one, which the row describes.
     pub(crate) fn restore_shared(&mut self, row: GroupRow, (line, full): (Node, Node), now: Timestamp) {
-        let GroupRow { ack_deadline_micros, max_span, by_key, rewind, cursor, done, failures, delays, .. } = row;
+        let GroupRow {
+            ack_deadline_micros, max_span, by_key, rewind, cursor, done, failures, delays, ..
+        } = row;
         let mut group = Group::new(cursor, Options { ack_deadline_micros, max_span, by_key });
         group.restore(Stored { rewind, cursor, done, failures, delays });
         self.shared = Some(Box::new(Shared::new(group, line, full)));

@@ -81,7 +81,11 @@ mod session;
 #[cfg(test)]
 mod shared;
 #[cfg(test)]
+mod shared_batches;
+#[cfg(test)]
 mod shared_returns;
+#[cfg(test)]
+mod shared_storage;
 #[cfg(test)]
 mod start;
 #[cfg(test)]

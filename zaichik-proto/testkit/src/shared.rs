@@ -116,6 +116,6 @@ impl RawClient {
     }
 }
 
-fn list<'a>(bytes: &'a mut Vec<u8>, ranges: &[(u64, u32)]) -> List<'a, OffsetRange> {
+pub(crate) fn list<'a>(bytes: &'a mut Vec<u8>, ranges: &[(u64, u32)]) -> List<'a, OffsetRange> {
     List::encode_into(bytes, ranges.iter().map(|(first, count)| OffsetRange { first: *first, count: *count }))
 }

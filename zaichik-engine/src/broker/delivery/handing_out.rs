@@ -134,7 +134,12 @@ impl Delivery<'_> {
             }
             spent = spent.saturating_add(topic.take_steps());
             let is_out_full = out.stream_len() >= self.output_buffer || out.allocated() > self.room;
-            if share == 0 || frames >= MAX_FRAMES || spent >= left || is_out_full || (has_got && shared.roomy > 1) {
+            if share == 0
+                || frames >= MAX_FRAMES
+                || spent >= left
+                || is_out_full
+                || (has_got && shared.roomy > 1)
+            {
                 is_full = member.room().is_none();
                 break;
             }

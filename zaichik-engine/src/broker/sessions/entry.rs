@@ -16,6 +16,8 @@ use zaichik_proto::Timestamp;
 #[derive(Debug)]
 pub(crate) struct SessionEntry {
     pub(in crate::broker) id: SessionId,
+    /// The client's name for itself.
+    pub(in crate::broker) name: Box<str>,
     /// Head of the ring of its subscriptions that may have something to deliver.
     pub(in crate::broker) ready: Node,
     /// Its node in the ring of throttled sessions.
@@ -96,9 +98,10 @@ impl SessionEntry {
     /// Bytes of an idle session.
     pub(in crate::broker) const IDLE: usize = size_of::<Self>() + IDLE_ROOM;
 
-    pub(in crate::broker) const fn new(id: SessionId, ready: Node, throttle: Node, since: Timestamp) -> Self {
+    pub(in crate::broker) fn new(id: SessionId, ready: Node, throttle: Node, since: Timestamp) -> Self {
         Self {
             id,
+            name: Box::default(),
             ready,
             throttle,
             subscriptions: BTreeMap::new(),
@@ -227,6 +230,7 @@ impl SessionEntry {
             size_of::<Fences>().saturating_add(fenced.epochs.len().saturating_mul(FENCE))
         });
         let shared = self.shared.as_ref().map_or(0, |_| size_of::<Memberships>());
-        size_of::<Self>().saturating_add(fences).saturating_add(shared)
+        let own = size_of::<Self>().saturating_add(self.name.len());
+        own.saturating_add(fences).saturating_add(shared)
     }
 }

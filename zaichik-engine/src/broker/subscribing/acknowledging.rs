@@ -1,6 +1,6 @@
 //! Acknowledging records of shared subscriptions one by one, giving them back, and keeping them for longer (rules G3, G5, G6).
 
-use zaichik_proto::{Ack, Entry, Extend, List, NackShared, OffsetRange, Refusal, RefusalCode, Timestamp};
+use zaichik_proto::{Ack, Extend, List, NackShared, OffsetRange, Refusal, RefusalCode, Timestamp};
 
 use super::{Subscribing, entry_of, key_of};
 use crate::broker::dead_letters::Failure;
@@ -9,8 +9,8 @@ use crate::broker::subscriptions::Subscriptions;
 use crate::effects::Effects;
 use crate::id::{MemberKey, SessionId, SubKey};
 
-/// Ranges of an answer, beyond which what a request still names has no effect.
-const MAX_PIECES: usize = OffsetRange::MAX_ELEMENTS as usize / 2;
+/// Ranges of an answer, besides those of the request, beyond which what the request still names counts as not held.
+pub(crate) const MAX_PIECES: usize = 4_096;
 
 /// What is done to records that a member holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -49,6 +49,26 @@ impl Subscribing<'_> {
         self.act(Request { session, number, rewind, ranges }, Action::Ack, effects)
     }
 
+    /// Ends records that a member holds, as a part of a batch: what becomes free is left for later.
+    pub(in crate::broker) fn ack_checked(
+        &mut self,
+        session: SessionId,
+        (key, member): (SubKey, MemberKey),
+        ranges: List<'_, OffsetRange>,
+        effects: &mut Effects,
+    ) {
+        let mut not_held = Vec::new();
+        for range in ranges.iter() {
+            self.act_on((key, member), range, Action::Ack, &mut not_held);
+        }
+        debug_assert!(not_held.is_empty(), "the batch was checked");
+        self.settle_member((key, member));
+        if self.follow_group(key) {
+            self.readers.publish_cursor(key);
+        }
+        self.turns(session).offer(key, effects);
+    }
+
     /// Gives records that a member holds back: each has failed once more.
     pub(in crate::broker) fn nack_shared(
         &mut self,
@@ -73,8 +93,14 @@ impl Subscribing<'_> {
         self.act(Request { session, number, rewind, ranges }, Action::Extend, effects)
     }
 
-    fn act(&mut self, request: Request<'_>, action: Action, effects: &mut Effects) -> Result<Outcome, Refusal> {
-        let (member, key) = member_of(self.sessions, self.readers.subscriptions, request.session, request.number)?;
+    fn act(
+        &mut self,
+        request: Request<'_>,
+        action: Action,
+        effects: &mut Effects,
+    ) -> Result<Outcome, Refusal> {
+        let (member, key) =
+            member_of(self.sessions, self.readers.subscriptions, request.session, request.number)?;
         let mut not_held = Vec::new();
         if request.rewind < self.readers.subscriptions[key].rewind() {
             not_held.extend(request.ranges.iter());
@@ -101,7 +127,9 @@ impl Subscribing<'_> {
         let (mut at, to) = (range.first, range.end());
         while at < to && not_held.len() < MAX_PIECES {
             let (subscription, members) = self.readers.subscriptions.with_members(key);
-            let (Some(shared), Some(one)) = (&mut subscription.shared, members.get_mut(member)) else { return };
+            let (Some(shared), Some(one)) = (&mut subscription.shared, members.get_mut(member)) else {
+                return;
+            };
             one.follow(&shared.group);
             let group = &mut shared.group;
             let next = match action {

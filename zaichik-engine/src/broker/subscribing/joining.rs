@@ -1,7 +1,8 @@
 //! Joining a shared subscription and leaving it (rules G1, G10).
 
 use zaichik_proto::{
-    Durable, OnConflict, Refusal, RefusalCode, Subscribe, SubscribeShared, Subscribed, Timestamp, Unsubscribed,
+    Durable, OnConflict, Refusal, RefusalCode, Subscribe, SubscribeShared, Subscribed, Timestamp,
+    Unsubscribed,
 };
 
 use super::{Subscribing, entry_of};
@@ -88,7 +89,13 @@ impl Subscribing<'_> {
         Ok(())
     }
 
-    fn add_group(&mut self, topic: TopicId, subscribe: &Subscribe<'_>, terms: Terms, options: Options) -> SubKey {
+    fn add_group(
+        &mut self,
+        topic: TopicId,
+        subscribe: &Subscribe<'_>,
+        terms: Terms,
+        options: Options,
+    ) -> SubKey {
         let key = self.add_subscription(topic, subscribe, terms);
         let (line, full) = (self.readers.readiness.insert_ring(), self.readers.readiness.insert_ring());
         let subscription = &mut self.readers.subscriptions[key];
@@ -158,7 +165,9 @@ impl Subscribing<'_> {
             return true;
         };
         let (subscription, members) = self.readers.subscriptions.with_members(key);
-        let (Some(shared), Some(one)) = (&mut subscription.shared, members.get_mut(member)) else { return true };
+        let (Some(shared), Some(one)) = (&mut subscription.shared, members.get_mut(member)) else {
+            return true;
+        };
         one.follow(&shared.group);
         one.leave_place(shared, self.readers.readiness);
         one.place = Place::Leaving;

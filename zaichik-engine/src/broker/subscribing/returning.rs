@@ -70,14 +70,19 @@ impl Subscribing<'_> {
 
     /// A shared subscription has changed: its cursor may have moved, and others may have a turn.
     pub(super) fn settle_group(&mut self, key: SubKey, asking: SessionId, effects: &mut Effects) {
+        if self.follow_group(key) {
+            self.readers.cursor_moved(key);
+        }
+        self.turns(asking).offer(key, effects);
+    }
+
+    /// The same without the consequences; returns whether its cursor has moved.
+    pub(super) fn follow_group(&mut self, key: SubKey) -> bool {
         let subscription = &mut self.readers.subscriptions[key];
         let before = subscription.cursor();
         subscription.follow_group();
         let has_moved = subscription.cursor() != before;
         self.readers.subscriptions.settle(key, self.readers.memory);
-        if has_moved {
-            self.readers.cursor_moved(key);
-        }
-        self.turns(asking).offer(key, effects);
+        has_moved
     }
 }

@@ -56,7 +56,8 @@ pub(super) fn read(topic: u32, name: &str, fields: &mut Fields<'_>) -> Result<Gr
     let failures = fields.list("its failures", usize::MAX, failure)?;
     let is_open = |offset: u64| {
         let after = done.partition_point(|(from, _)| *from <= offset);
-        cursor <= offset && after.checked_sub(1).and_then(|at| done.get(at)).is_none_or(|(_, to)| *to <= offset)
+        cursor <= offset
+            && after.checked_sub(1).and_then(|at| done.get(at)).is_none_or(|(_, to)| *to <= offset)
     };
     let counted = failures.is_sorted_by(|a, b| a.0 < b.0)
         && failures.iter().all(|(offset, failures)| *failures > 0 && is_open(*offset));
