@@ -273,7 +273,11 @@ impl Broker {
         };
         let mut examined = 0;
         let members = entry.shared.iter().flat_map(|shared| shared.numbers.values());
-        for key in members.take(OWES_PER_CALL as usize) {
+        for key in members {
+            if examined >= OWES_PER_CALL {
+                break;
+            }
+            examined = examined.saturating_add(1);
             if self.subscriptions.members.get(*key).is_some_and(|member| member.records() > 0) {
                 return Owes::Something;
             }

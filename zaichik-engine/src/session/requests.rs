@@ -330,7 +330,7 @@ impl Session {
             return;
         }
         let acked = result.map(|Outcome { cursor, not_held }| {
-            let not_held = List::encode_into(&mut bytes, not_held.into_iter());
+            let not_held = List::encode_into(&mut bytes, not_held);
             ServerFrame::Acked(Acked { request, cursor, not_held })
         });
         self.answer(request, NO_TOPIC, acked, broker, effects);
