@@ -387,7 +387,9 @@ impl Session {
     fn begin_unheld(&mut self, broker: &mut Broker, effects: &mut Effects) {
         debug_assert_eq!(self.run.uncharged(), 0, "the changes of a run are noticed when it is settled");
         self.answers.flush(&mut self.outbound);
-        self.hold_answers(broker, effects);
+        if broker.is_storing() {
+            self.hold_answers(broker, effects);
+        }
     }
 
     fn reject(
