@@ -69,28 +69,31 @@ impl Delivery<'_> {
         out: &mut Outbound,
         effects: &mut Effects,
     ) -> Delivered {
-        let delivered = self.deliver_due(session, out, effects);
-        if let Some(ready) = self.members_ready(session)
+        let Some(entry) = self.sessions.get_mut(session) else {
+            return Delivered::ALL;
+        };
+        entry.committed_below = 0;
+        let (ready, has_fence) = (entry.ready, entry.has_unsent_fence());
+        let members = entry.shared.as_ref().map(|shared| shared.ready);
+        let delivered = self.deliver_due((session, has_fence), (ready, members), out, effects);
+        if let Some(members) = members
             && !delivered.more
         {
-            self.pass_turns(session, ready, effects);
+            self.pass_turns(session, members, effects);
         }
         delivered
     }
 
-    /// Head of the ring of a session's members that have a turn, if it is a member at all.
-    fn members_ready(&self, session: SessionId) -> Option<Node> {
-        self.sessions.get(session)?.shared.as_ref().map(|shared| shared.ready)
-    }
-
-    fn deliver_due(&mut self, session: SessionId, out: &mut Outbound, effects: &mut Effects) -> Delivered {
+    /// The same for a session with these rings of subscriptions and, if it is a member of shared ones, of members.
+    #[inline]
+    fn deliver_due(
+        &mut self,
+        (session, mut has_fence): (SessionId, bool),
+        (ready, members): (Node, Option<Node>),
+        out: &mut Outbound,
+        effects: &mut Effects,
+    ) -> Delivered {
         let mut delivered = Delivered::ALL;
-        let Some(entry) = self.sessions.get_mut(session) else {
-            return delivered;
-        };
-        entry.committed_below = 0;
-        let (ready, mut has_fence) = (entry.ready, entry.has_unsent_fence());
-        let members = entry.shared.as_ref().map(|shared| shared.ready);
         let mut is_turn_of_member = false;
         let before = out.stream_len();
         let last_step = self.topics.steps().saturating_add(STEPS_PER_EXCHANGE);

@@ -274,7 +274,11 @@ impl Broker {
                 break;
             }
             examined = examined.saturating_add(1);
-            if self.subscriptions.members.get(*key).is_some_and(|member| member.records() > 0) {
+            let held = self.subscriptions.members.get(*key).and_then(|member| {
+                let shared = self.subscriptions[member.group].shared.as_ref()?;
+                Some(member.records_of(&shared.group))
+            });
+            if held.is_some_and(|held| held > 0) {
                 return Owes::Something;
             }
         }

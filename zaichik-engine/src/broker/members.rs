@@ -122,12 +122,7 @@ impl Member {
         self.quiet_since = if self.records == 0 { Timestamp::MAX } else { now };
     }
 
-    /// Records that it holds.
-    pub(super) const fn records(&self) -> u32 {
-        self.records
-    }
-
-    /// The same, also if the subscription was moved and it was not looked at since.
+    /// Records that it holds; none any more if the subscription was moved since.
     pub(super) const fn records_of(&self, group: &Group) -> u32 {
         if self.rewind == group.rewind() { self.records } else { 0 }
     }

@@ -206,7 +206,9 @@ impl Twin {
             })
             .collect();
         assert_eq!(acked, expected);
-        acked.into_iter().for_each(|offset| self.done(offset));
+        for offset in acked {
+            self.done(offset);
+        }
     }
 
     fn each_held(&mut self, member: u64, from: u64, to: u64, mut each: impl FnMut(&mut Self, (u64, u64))) {
@@ -245,9 +247,9 @@ impl Twin {
                     *place = Place::Back { until: 0, attempts, holder };
                 }
                 Place::Held { member, due, attempt } if due <= self.now => {
-                    expected.push((*offset, member, attempt))
+                    expected.push((*offset, member, attempt));
                 }
-                _ => {}
+                Place::Done | Place::Held { .. } | Place::Back { .. } | Place::Blocked => {}
             }
         }
         let next = self.next;
@@ -319,7 +321,7 @@ impl Twin {
                         *place = Place::Back { attempts: 0, until, holder: None };
                         true
                     }
-                    _ => false,
+                    Place::Held { .. } | Place::Back { .. } | Place::Blocked => false,
                 });
                 self.next = self.cursor();
             }
