@@ -15,11 +15,13 @@ mod deadlines;
 mod declaring;
 mod delivery;
 mod describing;
+mod describing_shared;
 mod exchanging;
 mod fast_path;
 mod fetching;
 mod housekeeping;
 mod ledger;
+mod members;
 mod memory;
 mod preparing;
 mod producers;
@@ -35,6 +37,7 @@ mod storing;
 mod subscribing;
 mod subscriptions;
 mod topics;
+mod turns;
 mod verify;
 mod wakes;
 
@@ -66,11 +69,13 @@ pub(crate) use self::sessions::ExchangeReport;
 use self::sessions::Sessions;
 use self::storing::Storing;
 use self::subscribing::Subscribing;
+pub(crate) use self::subscribing::{MAX_PIECES, Outcome};
 use self::subscriptions::Subscriptions;
 use self::topics::Topics;
 pub use self::verify::Inconsistent;
 use crate::config::{BrokerConfig, ConfigError, Seed};
 use crate::effects::{Effects, Turn};
+use crate::error::CloseReason;
 use crate::id::SessionId;
 use crate::session_config::SessionConfig;
 use crate::stats::Stats;
@@ -159,7 +164,7 @@ impl Broker {
     pub fn detach(&mut self, now: Timestamp, id: SessionId, effects: &mut Effects) {
         let now = self.tick(now);
         let _ = self.end_expired(now);
-        if self.close_session(now, id, 0, effects) == Turn::More {
+        if self.close_session(now, id, 0, CloseReason::PeerGone, effects) == Turn::More {
             self.sessions.leave(id);
             effects.rearm();
         } else if self.sessions.remove(id, &mut self.memory, &mut self.readiness).is_none() {
@@ -198,13 +203,24 @@ impl Broker {
     pub fn handle_timeout(&mut self, now: Timestamp, effects: &mut Effects) -> Turn {
         let now = self.tick(now);
         if let Some(id) = self.sessions.first_leaving()
-            && self.end_subscriptions(now, id) == Turn::Done
+            && self.end_subscriptions(now, id, effects) == Turn::Done
         {
             self.sessions.remove(id, &mut self.memory, &mut self.readiness);
         }
-        let Self { topics, subscriptions, memory, readiness, sessions, producers, agenda, .. } = self;
+        let Self {
+            config,
+            topics,
+            subscriptions,
+            memory,
+            readiness,
+            sessions,
+            producers,
+            agenda,
+            counters,
+            ..
+        } = self;
         let readers = Readers { now, topics, subscriptions, memory, readiness };
-        Housekeeping { readers, sessions, producers, agenda }.run(effects);
+        Housekeeping { readers, sessions, producers, agenda, config, counters }.run(effects);
         self.charge_tables();
         self.agenda.reported(self.next_deadlines().earliest());
         self.notice_changes(effects);
@@ -416,7 +432,8 @@ impl Broker {
             is_stopping,
             is_storing,
         };
-        let (sessions, subscriptions, scratch) = (&self.sessions, &mut self.subscriptions, &mut self.batch);
+        let (sessions, subscriptions, scratch) =
+            (&mut self.sessions, &mut self.subscriptions, &mut self.batch);
         Batching { publishing, sessions, subscriptions, scratch }
     }
 }

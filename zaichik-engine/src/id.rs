@@ -50,3 +50,7 @@ pub(crate) struct TopicId(pub(crate) u32);
 /// A subscription's index in its broker; reused after it ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct SubKey(pub(crate) u32);
+
+/// The index of a member of a shared subscription in its broker; reused after it left.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct MemberKey(pub(crate) u32);

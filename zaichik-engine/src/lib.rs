@@ -33,6 +33,7 @@ mod broker;
 mod config;
 mod effects;
 mod error;
+mod group;
 mod id;
 mod outbound;
 mod planted;

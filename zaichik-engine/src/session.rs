@@ -205,7 +205,8 @@ impl Session {
         if self.state == State::Open {
             more |= broker.hand_out_wakes(self.id, effects);
             if broker.is_ready(self.id) {
-                let delivered = broker.deliver(now, self.id, self.delivery_room(), &mut self.outbound);
+                let delivered =
+                    broker.deliver(now, self.id, self.delivery_room(), &mut self.outbound, effects);
                 more |= delivered.more;
                 lacks_for_records = delivered.lacks_memory;
                 if lacks_for_records {
@@ -219,7 +220,7 @@ impl Session {
         self.timers.observe(&self.outbound);
         if let State::Ending(reason) | State::Ended(reason) = self.state {
             self.state = State::Ended(reason);
-            return broker.close_session(now, self.id, self.held(), effects);
+            return broker.close_session(now, self.id, self.held(), reason, effects);
         }
         let needs = self.reserve_inbound(applied);
         more |= self.settle_wants(lacks_for_records);

@@ -16,6 +16,7 @@
 //! | 6 | producer `u128`, number `u64` | [`AnswerRow`] | the same; a run of plain successes is one row that is replaced |
 //! | 7 | topic `u32`, first offset of a block `u64` | [`MarksRow`] | records of that block of [`Row::BLOCK`] offsets were superseded |
 //! | 8 | topic `u32`, first offset of a block `u64` | [`KeysRow`] | a record of that block whose key is remembered has no [`RecordsRow`] any more |
+//! | 9 | topic `u32`, name | [`GroupRow`] | a shared subscription changed |
 //!
 //! Numbers in keys are big-endian, all others little-endian, as in the records. A value begins with its format, which is 1.
 //!
@@ -42,7 +43,7 @@ pub use self::head::RecordsHead;
 pub use self::key::Key;
 pub(crate) use self::progress::{Awaited, Progress};
 pub use self::row::{
-    Answer, AnswerRow, CursorRow, DeliveredRange, Era, KeysRow, Mark, MarkedRun, MarksRow, MetaRow,
+    Answer, AnswerRow, CursorRow, DeliveredRange, Era, GroupRow, KeysRow, Mark, MarkedRun, MarksRow, MetaRow,
     ProducerRow, RecordsRow, RememberedKey, Row, Run, RunKind, TopicRow,
 };
 

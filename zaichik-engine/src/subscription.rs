@@ -3,6 +3,7 @@
 mod durable;
 mod earlier;
 mod rows;
+mod shared;
 
 use core::num::NonZeroU32;
 
@@ -11,6 +12,7 @@ use zaichik_proto::{DeliveryHead, Limits, Refusal, RefusalCode};
 pub(crate) use self::durable::{Durable, check_epoch};
 use self::earlier::EarlierDeliveries;
 pub(crate) use self::earlier::MAX_RANGES;
+pub(crate) use self::shared::Shared;
 use crate::id::{SessionId, SubKey, TopicId};
 use crate::ring::Node;
 use crate::topic::{CursorId, Position, Want};
@@ -33,6 +35,8 @@ pub(crate) struct Subscription {
     pub(crate) cursor_id: CursorId,
     pub(crate) terms: Terms,
     pub(crate) durable: Option<Box<Durable>>,
+    /// If it is a shared one; then no session holds it.
+    pub(crate) shared: Option<Box<Shared>>,
     /// When it is due; `Timestamp::MAX` if it is not.
     pub(crate) due: Timestamp,
     /// Bytes charged to the ledger.
@@ -104,6 +108,7 @@ impl Subscription {
             cursor_id,
             terms,
             durable,
+            shared: None,
             due: Timestamp::MAX,
             charged: 0,
             cursor: start,
@@ -133,7 +138,9 @@ impl Subscription {
     /// No session holds it any more: uncommitted records will be redelivered (rule D2). A durable one waits for
     /// another session until its time has passed.
     pub(crate) fn detach(&mut self, now: Timestamp) {
-        self.lose_holder();
+        if self.shared.is_none() {
+            self.lose_holder();
+        }
         if let Some(durable) = &mut self.durable {
             durable.expires_at = now.plus_micros(durable.inactive_micros);
         }
@@ -219,6 +226,9 @@ impl Subscription {
 
     /// Counts a failure of a delivered record; returns its failures so far.
     pub(crate) fn fail(&mut self, offset: u64) -> u32 {
+        if let Some(shared) = &mut self.shared {
+            return shared.group.fail(offset);
+        }
         self.earlier.get_or_insert_default().failed(offset)
     }
 
@@ -313,6 +323,20 @@ impl Subscription {
         before.saturating_add(1)
     }
 
+    /// The positions of a shared one have changed.
+    pub(crate) const fn follow_group(&mut self) {
+        if let Some(shared) = &self.shared {
+            self.cursor = shared.group.cursor();
+            self.next = shared.group.next();
+            self.rewind = shared.group.rewind();
+        }
+    }
+
+    /// Whether a session holds it, or is a member of it.
+    pub(crate) fn is_attached(&self) -> bool {
+        self.holder.is_some() || self.shared.as_ref().is_some_and(|shared| shared.members > 0)
+    }
+
     /// The session that it is attached to.
     pub(crate) const fn holder(&self) -> Option<Holder> {
         self.holder
@@ -353,9 +377,13 @@ impl Subscription {
         !self.window.is_empty()
     }
 
-    /// The running time at which its pause ends; [`Timestamp::MAX`] if there is none, or no session to deliver to.
-    pub(crate) const fn resumes_at(&self) -> Timestamp {
-        if self.holder.is_none() || self.paused_until.as_micros() == 0 {
+    /// The running time at which its pause ends; [`Timestamp::MAX`] if there is none, or no session to deliver to. For a shared
+    /// one, when the first delay or time of a member ends.
+    pub(crate) fn resumes_at(&self) -> Timestamp {
+        if self.holder.is_none() {
+            return self.shared.as_ref().map_or(Timestamp::MAX, |shared| shared.group.next_deadline());
+        }
+        if self.paused_until.as_micros() == 0 {
             return Timestamp::MAX;
         }
         self.paused_until
@@ -373,11 +401,20 @@ impl Subscription {
         let earlier = self.earlier.as_ref().map_or(0, |earlier| earlier.footprint());
         let durable = self.durable.as_ref().map_or(0, |durable| durable.footprint());
         let own = size_of::<Self>().saturating_add(TABLES).saturating_add(self.window.footprint());
-        own.saturating_add(earlier).saturating_add(durable)
+        let shared = self
+            .shared
+            .as_ref()
+            .map_or(0, |shared| size_of::<Shared>().saturating_add(shared.group.footprint()));
+        own.saturating_add(earlier).saturating_add(durable).saturating_add(shared)
     }
 
     /// Whether cursor, window and reading position are consistent.
     pub(crate) fn is_consistent(&self) -> bool {
+        if let Some(Shared { group, roomy, full_len, turns, members, .. }) = self.shared.as_deref() {
+            let follows = self.cursor == group.cursor() && self.next.offset == group.next().offset;
+            let counted = turns <= roomy && roomy.saturating_add(*full_len) <= *members;
+            return follows && counted && self.holder.is_none() && group.is_consistent();
+        }
         let ordered = self.start <= self.cursor && self.cursor <= self.next.offset;
         let follows = self.terms.window > 0 || self.cursor == self.next.offset;
         let fits = self.window.len() <= self.terms.window as usize || self.holder.is_none();

@@ -4,6 +4,10 @@
 //! cursors are raised provisionally, and all of this can be undone. Only when the last check has passed do the effects
 //! follow, in the same order, and none of them can fail.
 
+mod acks;
+
+use std::collections::BTreeMap;
+
 use zaichik_proto::{
     Batch, BatchDuplicate, BatchResult, Duplicate, Limits, Operation, Records, Refusal, RefusalCode,
 };
@@ -16,14 +20,14 @@ use super::sessions::Sessions;
 use super::subscribing::check_commit;
 use super::subscriptions::Subscriptions;
 use crate::effects::Effects;
-use crate::id::{SessionId, SubKey, TopicId};
+use crate::id::{MemberKey, SessionId, SubKey, TopicId};
 use crate::topic::{AppendPlan, PublishContext};
 
 /// The parts of the broker that a batch needs.
 #[derive(Debug)]
 pub(super) struct Batching<'b> {
     pub(super) publishing: Publishing<'b>,
-    pub(super) sessions: &'b Sessions,
+    pub(super) sessions: &'b mut Sessions,
     pub(super) subscriptions: &'b mut Subscriptions,
     pub(super) scratch: &'b mut Scratch,
 }
@@ -59,6 +63,8 @@ pub(super) struct Scratch {
     by_topic: Vec<(TopicId, usize)>,
     /// Provisional cursors, by subscription.
     cursors: Vec<(SubKey, u64)>,
+    /// What is acknowledged of shared subscriptions: the ends of the ranges, by their first offsets.
+    acked: BTreeMap<(SubKey, u64), u64>,
     /// The duplicates of all operations, in order.
     duplicates: Vec<Duplicate>,
     /// Bytes that the checked operations may cost.
@@ -89,7 +95,14 @@ enum Checked {
         key: SubKey,
         cursor: u64,
     },
+    Ack {
+        key: SubKey,
+        member: MemberKey,
+    },
 }
+
+/// The parts of the broker that an acknowledgement needs when it is applied.
+type Parts<'a, 'b> = (&'a mut Publishing<'b>, &'a mut Sessions, &'a mut Subscriptions);
 
 impl<'b> Batching<'b> {
     /// Applies all operations of a batch in one step, or refuses it without effect; a producer's retry gets the stored
@@ -176,7 +189,9 @@ impl<'b> Batching<'b> {
                 Operation::Commit { subscription, offset, rewind } => {
                     self.check_commit(session, (subscription, offset, rewind))
                 }
-                Operation::Ack { .. } => Err(Refusal::new(RefusalCode::Unsupported)),
+                Operation::Ack { subscription, rewind, ranges } => {
+                    self.check_ack(session, subscription, rewind, ranges)
+                }
             };
             checked.map_err(|refusal| Refusal { operation: index, ..refusal })?;
         }
@@ -268,7 +283,7 @@ impl<'b> Batching<'b> {
 
     /// All checks have passed.
     fn apply(&mut self, session: SessionId, batch: &Batch<'_>, effects: &mut Effects) {
-        let Self { publishing, subscriptions, scratch, .. } = self;
+        let Self { publishing, sessions, subscriptions, scratch } = self;
         let now = publishing.now;
         let mut duplicates = &scratch.duplicates[..];
         for (operation, effect) in batch.operations.iter().zip(&scratch.effects) {
@@ -283,7 +298,12 @@ impl<'b> Batching<'b> {
                 (_, Checked::Commit { key, cursor }) => {
                     publishing.readers(subscriptions).commit(key, cursor);
                 }
-                (Operation::Commit { .. } | Operation::Ack { .. }, Checked::Publish { .. }) => {}
+                (Operation::Ack { ranges, .. }, Checked::Ack { key, member }) => {
+                    let parts = (&mut *publishing, &mut **sessions, &mut **subscriptions);
+                    Self::apply_ack(parts, session, (key, member), ranges, effects);
+                }
+                (Operation::Commit { .. } | Operation::Ack { .. }, Checked::Publish { .. })
+                | (Operation::Commit { .. } | Operation::Publish { .. }, Checked::Ack { .. }) => {}
             }
         }
         bump(&mut publishing.counters.stats.duplicates, scratch.duplicates.len() as u64);
@@ -305,6 +325,7 @@ impl Scratch {
         self.topics.clear();
         self.by_topic.clear();
         self.cursors.clear();
+        self.acked.clear();
         self.duplicates.clear();
         self.room = room;
     }

@@ -190,12 +190,18 @@ impl Broker {
     ) -> Option<(TopicId, (u64, u64))> {
         let named = |name: &[u8]| self.topics.find(topic_name(name).ok()?);
         let numbered = |number: u32| {
-            let key = self.sessions.get(session)?.subscriptions.get(&number)?;
-            Some(&self.subscriptions[*key])
+            let entry = self.sessions.get(session)?;
+            let group = || Some(self.subscriptions.members.get(entry.member(number)?)?.group);
+            let key = entry.subscriptions.get(&number).copied().or_else(group)?;
+            Some(&self.subscriptions[key])
         };
         let topic = |id| self.topics.with_number(id);
         let (id, chunk) = match frame {
             ClientFrame::Subscribe(subscribe) => {
+                let id = named(subscribe.topic)?;
+                (id, topic(id)?.chunk_of_start(now, subscribe.start))
+            }
+            ClientFrame::SubscribeShared(subscribe) => {
                 let id = named(subscribe.topic)?;
                 (id, topic(id)?.chunk_of_start(now, subscribe.start))
             }
@@ -252,7 +258,6 @@ impl Broker {
             | ClientFrame::RemoveDurable(_)
             | ClientFrame::Hello(_)
             | ClientFrame::Shard(_)
-            | ClientFrame::SubscribeShared(_)
             | ClientFrame::Ack(_)
             | ClientFrame::NackShared(_)
             | ClientFrame::Extend(_)

@@ -27,8 +27,10 @@ const BYTES_PER_STEP: u64 = 1_024;
 pub(super) enum Failure {
     /// A Nack named it.
     Nack,
-    /// The connection ended while it was the only uncommitted one.
+    /// The connection ended while it was the only uncommitted one, or held it.
     Disconnected,
+    /// A member held it for too long.
+    Deadline,
 }
 
 /// The settlement of a failed record.
@@ -186,6 +188,7 @@ impl Origin<'_> {
         let reason = match self.failure {
             Failure::Nack => "nack",
             Failure::Disconnected => "disconnected",
+            Failure::Deadline => "deadline",
         };
         let own = [
             ("zaichik-topic", self.topic),

@@ -149,7 +149,7 @@ impl Describing<'_> {
         let item = SubscriptionItem {
             topic: &topic.name,
             name: durable.map_or("", |durable| &durable.name),
-            attached: subscription.holder().is_some(),
+            attached: subscription.is_attached(),
             epoch: durable.map_or(0, |durable| durable.epoch),
             window: subscription.terms.window,
             cursor: subscription.cursor(),

@@ -4,10 +4,12 @@ use std::sync::Arc;
 
 use zaichik_proto::{ClientFrame, Publish, RefusalCode, Timestamp};
 
+use super::dead_letters::Failure;
 use super::delivery::{Delivered, Delivery};
 use super::preparing::Prepared;
 use super::readers::STEPS_PER_END;
 use super::sessions::Ended;
+use super::turns::Turns;
 use super::{Broker, ExchangeReport, PublishRun, bump, wakes};
 use crate::effects::{Effects, Note, NoteEvent, Turn};
 use crate::error::CloseReason;
@@ -110,11 +112,16 @@ impl Broker {
         now: Timestamp,
         id: SessionId,
         held: usize,
+        reason: CloseReason,
         effects: &mut Effects,
     ) -> Turn {
         let now = self.tick(now);
         self.sessions.close(id, held, &mut self.memory, &mut self.readiness);
-        let turn = self.end_subscriptions(now, id);
+        if let Some(entry) = self.sessions.get_mut(id) {
+            entry.is_orderly |=
+                matches!(reason, CloseReason::Requested | CloseReason::Stopped | CloseReason::Internal);
+        }
+        let turn = self.end_subscriptions(now, id, effects);
         // This may have been the session that was to hand out the wakes.
         if self.hand_out_wakes(id, effects) || self.release_waiting(effects) {
             effects.rearm();
@@ -124,7 +131,10 @@ impl Broker {
     }
 
     /// Ends subscriptions of a session that is over, for about as many steps as an exchange takes (rule S14).
-    pub(super) fn end_subscriptions(&mut self, now: Timestamp, id: SessionId) -> Turn {
+    pub(super) fn end_subscriptions(&mut self, now: Timestamp, id: SessionId, effects: &mut Effects) -> Turn {
+        let is_orderly =
+            self.stops_at.is_some() || self.sessions.get(id).is_some_and(|entry| entry.is_orderly);
+        let failure = (!is_orderly).then_some(Failure::Disconnected);
         let last_step = self.steps().saturating_add(STEPS_PER_EXCHANGE);
         let mut turn = Turn::More;
         while turn == Turn::More && self.steps() < last_step {
@@ -132,6 +142,12 @@ impl Broker {
                 Some(Ended::Subscription(key)) => {
                     self.spend(STEPS_PER_END);
                     self.subscribing(now).lose_session(key);
+                }
+                Some(Ended::Member(number, key)) => {
+                    self.spend(STEPS_PER_END);
+                    if !self.subscribing(now).lose_member(key, failure, id, effects) {
+                        self.sessions.keep_member(id, number, key);
+                    }
                 }
                 Some(Ended::Fence) => self.spend(1),
                 None => turn = Turn::Done,
@@ -143,7 +159,7 @@ impl Broker {
 
     /// A session's handshake is done; `name` is its client's name.
     pub(crate) fn open(&mut self, id: SessionId, name: Box<str>, effects: &mut Effects) {
-        self.sessions.opened(id);
+        self.sessions.opened(id, &name);
         effects.note(|| Note { session: id, topic: None, event: NoteEvent::Opened { name } });
     }
 
@@ -202,6 +218,7 @@ impl Broker {
         session: SessionId,
         room: usize,
         out: &mut Outbound,
+        effects: &mut Effects,
     ) -> Delivered {
         let output_buffer = self.config.output_buffer;
         let Self { sessions, topics, subscriptions, memory, readiness, counters, .. } = self;
@@ -216,7 +233,7 @@ impl Broker {
             readiness,
             counters,
         };
-        delivery.deliver(session, out)
+        delivery.deliver(session, out, effects)
     }
 
     /// Hands a bounded number of woken subscriptions to their sessions; returns whether some remain. The calling
@@ -226,8 +243,9 @@ impl Broker {
         if !self.readiness.has_woken() {
             return false;
         }
-        let Self { sessions, subscriptions, readiness, .. } = self;
-        let (handed, more) = wakes::hand_out_wakes(asking, sessions, subscriptions, readiness, effects);
+        let Self { topics, sessions, subscriptions, readiness, .. } = self;
+        let turns = Turns { topics, subscriptions, sessions, readiness, asking };
+        let (handed, more) = wakes::hand_out_wakes(turns, effects);
         self.spend(handed);
         more
     }
@@ -236,7 +254,10 @@ impl Broker {
     #[inline]
     pub(crate) fn is_ready(&self, id: SessionId) -> bool {
         let entry = self.sessions.get(id);
-        entry.is_some_and(|entry| self.readiness.has_ready(entry.ready) || entry.has_unsent_fence())
+        entry.is_some_and(|entry| {
+            let has_turn = || entry.shared.as_ref().is_some_and(|one| self.readiness.has_ready(one.ready));
+            self.readiness.has_ready(entry.ready) || entry.has_unsent_fence() || has_turn()
+        })
     }
 
     /// Whether a session has records to deliver, or has delivered some that are not committed; examines a bounded number of
@@ -250,6 +271,20 @@ impl Broker {
             return Owes::Nothing;
         };
         let mut examined = 0;
+        let members = entry.shared.iter().flat_map(|shared| shared.numbers.values());
+        for key in members {
+            if examined >= OWES_PER_CALL {
+                break;
+            }
+            examined = examined.saturating_add(1);
+            let held = self.subscriptions.members.get(*key).and_then(|member| {
+                let shared = self.subscriptions[member.group].shared.as_ref()?;
+                Some(member.records_of(&shared.group))
+            });
+            if held.is_some_and(|held| held > 0) {
+                return Owes::Something;
+            }
+        }
         let mut subscriptions = entry.subscriptions.range(entry.committed_below..);
         let owes = loop {
             let Some((number, key)) = subscriptions.next() else { break Owes::Nothing };

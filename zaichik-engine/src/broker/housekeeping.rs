@@ -3,10 +3,14 @@
 
 use zaichik_proto::Timestamp;
 
+use super::counters::Counters;
 use super::producers::Producers;
 use super::readers::Readers;
 use super::sessions::Sessions;
+use super::subscribing::Subscribing;
+use super::turns::Turns;
 use super::wakes::{hand_out_wakes, release_waiting};
+use crate::config::BrokerConfig;
 use crate::effects::Effects;
 use crate::id::{SessionId, SubKey};
 
@@ -95,6 +99,8 @@ pub(super) struct Housekeeping<'b> {
     pub(super) sessions: &'b mut Sessions,
     pub(super) producers: &'b mut Producers,
     pub(super) agenda: &'b mut Agenda,
+    pub(super) config: &'b BrokerConfig,
+    pub(super) counters: &'b mut Counters,
 }
 
 impl Housekeeping<'_> {
@@ -124,7 +130,8 @@ impl Housekeeping<'_> {
             (has_retired || has_waiting || is_crowded).then(|| now.plus_micros(SWEEP_EVERY));
         let Readers { subscriptions, memory, readiness, topics, .. } = self.readers;
         let (released, _) = release_waiting(self.sessions, memory, readiness, effects);
-        let (handed, _) = hand_out_wakes(NO_SESSION, self.sessions, subscriptions, readiness, effects);
+        let turns = Turns { topics, subscriptions, sessions: self.sessions, readiness, asking: NO_SESSION };
+        let (handed, _) = hand_out_wakes(turns, effects);
         topics.spend(released.saturating_add(handed));
     }
 
@@ -132,6 +139,9 @@ impl Housekeeping<'_> {
     fn pause_over(&mut self, key: SubKey, effects: &mut Effects) {
         let running = self.readers.subscriptions.running(self.readers.now);
         let subscription = &mut self.readers.subscriptions[key];
+        if subscription.shared.is_some() {
+            return self.subscribing().end_deadlines(key, NO_SESSION, effects);
+        }
         let holder = subscription.holder().filter(|_| subscription.resumes_at() <= running);
         let Some(holder) = holder else {
             return self.readers.subscriptions.settle(key, self.readers.memory);
@@ -143,6 +153,12 @@ impl Housekeeping<'_> {
             self.readers.subscriptions.settle(key, self.readers.memory);
         }
         self.sessions.wake(holder.session, NO_SESSION, effects);
+    }
+
+    fn subscribing(&mut self) -> Subscribing<'_> {
+        let Readers { now, topics, subscriptions, memory, readiness } = &mut self.readers;
+        let readers = Readers { now: *now, topics, subscriptions, memory, readiness };
+        Subscribing { config: self.config, sessions: self.sessions, readers, counters: self.counters }
     }
 
     /// Wakes sessions, which then learn that the broker is stopping.

@@ -3,7 +3,9 @@
 //! A million records may die at one instant. Their deaths are settled in steps, and a request that depends on which
 //! records are live waits in its place until none is left. Every attempt makes progress.
 
-use zaichik_proto::{Batch, ClientFrame, Operation, SeekTarget, Subject, Subscribe, Timestamp};
+use zaichik_proto::{
+    Batch, ClientFrame, Operation, SeekTarget, Subject, Subscribe, SubscribeShared, Timestamp,
+};
 
 use super::memory::Memory;
 use super::sessions::Sessions;
@@ -50,12 +52,14 @@ impl Preparing<'_> {
             ClientFrame::CreateTopic(create) => self.settle_keys(create.topic),
             ClientFrame::AlterTopic(alter) => self.settle_keys(alter.topic),
             ClientFrame::TrimTopic(trim) => self.settle_named(trim.topic),
-            ClientFrame::Subscribe(Subscribe { topic, .. }) => self.settle_named(topic),
+            ClientFrame::Subscribe(Subscribe { topic, .. })
+            | ClientFrame::SubscribeShared(SubscribeShared { topic, .. }) => self.settle_named(topic),
             ClientFrame::Seek(seek) => match seek.target {
                 SeekTarget::Subscription(number) => self.settle_numbered(session, number),
                 SeekTarget::Durable { topic, .. } => self.settle_named(topic),
             },
             ClientFrame::Nack(nack) => self.settle_numbered(session, nack.subscription),
+            ClientFrame::NackShared(nack) => self.settle_numbered(session, nack.subscription),
             ClientFrame::Describe(describe) => match describe.subject {
                 Subject::Topic { topic } => self.settle_named(topic),
                 Subject::Topics { from } => self.topics.nth(from).is_none_or(|id| self.settle(id)),
@@ -66,9 +70,7 @@ impl Preparing<'_> {
             | ClientFrame::RemoveDurable(_)
             | ClientFrame::Hello(_)
             | ClientFrame::Shard(_)
-            | ClientFrame::SubscribeShared(_)
             | ClientFrame::Ack(_)
-            | ClientFrame::NackShared(_)
             | ClientFrame::Extend(_)
             | ClientFrame::DescribeShared(_)
             | ClientFrame::Ping { .. }
@@ -96,8 +98,10 @@ impl Preparing<'_> {
 
     /// Settles the topic of a subscription, and its dead-letter topic.
     fn settle_numbered(&mut self, session: SessionId, number: u32) -> bool {
-        let key = self.sessions.get(session).and_then(|entry| entry.subscriptions.get(&number));
-        let Some(subscription) = key.map(|key| &self.subscriptions[*key]) else {
+        let Some(entry) = self.sessions.get(session) else { return true };
+        let group = || Some(self.subscriptions.members.get(entry.member(number)?)?.group);
+        let key = entry.subscriptions.get(&number).copied().or_else(group);
+        let Some(subscription) = key.map(|key| &self.subscriptions[key]) else {
             return true;
         };
         let (topic, dead_letter) = (subscription.topic, subscription.terms.dead_letter);

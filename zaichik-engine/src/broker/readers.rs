@@ -101,7 +101,7 @@ impl Readers<'_> {
     }
 
     /// Copies a subscription's cursor into its topic.
-    fn publish_cursor(&mut self, key: SubKey) {
+    pub(super) fn publish_cursor(&mut self, key: SubKey) {
         let subscription = &self.subscriptions[key];
         let topic = subscription.topic;
         self.topics[topic].cursors.set(subscription.cursor_id, subscription.cursor());

@@ -4,7 +4,7 @@
 //! A subscription is in at most one ring: its topic's waiting ring, the woken ring, or its session's ready ring. It is
 //! in none while it waits for its client, for a delay to pass, or for a connection.
 
-use crate::id::SubKey;
+use crate::id::{MemberKey, SubKey};
 use crate::ring::{Node, Rings};
 
 /// All rings of a broker. Every call takes O(1).
@@ -54,6 +54,11 @@ impl Readiness {
         self.rings.insert(key.0)
     }
 
+    /// A new member of a shared subscription, in no ring.
+    pub(super) fn insert_member(&mut self, key: MemberKey) -> Node {
+        self.rings.insert(key.0)
+    }
+
     /// A new session, in no ring.
     pub(super) fn insert_session(&mut self, slot: u32) -> Node {
         self.rings.insert(slot)
@@ -77,6 +82,21 @@ impl Readiness {
     /// Whether a subscription is in no ring.
     pub(super) fn is_idle(&self, subscription: Node) -> bool {
         self.rings.is_alone(subscription)
+    }
+
+    /// Moves all members of a ring to the end of another.
+    pub(super) fn move_all(&mut self, from: Node, to: Node) {
+        let _ = self.rings.splice(from, to);
+    }
+
+    /// The first of the members of a ring.
+    pub(super) fn first(&self, ring: Node) -> Option<u32> {
+        self.rings.members(ring).next()
+    }
+
+    /// The members of a ring, in order.
+    pub(super) fn members(&self, ring: Node) -> impl Iterator<Item = u32> {
+        self.rings.members(ring)
     }
 
     /// A topic received something: wakes all subscriptions in its waiting ring.

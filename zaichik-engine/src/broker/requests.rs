@@ -3,14 +3,15 @@
 use std::sync::Arc;
 
 use zaichik_proto::{
-    Batch, Commit, Nack, PlainPublishes, Publish, Refusal, Seek, Start, Subject, Subscribe, Subscribed,
-    Timestamp, TopicOptions, TopicStatus, Unsubscribe, Unsubscribed, Version,
+    Ack, Batch, Commit, Extend, Nack, NackShared, PlainPublishes, Publish, Refusal, Seek, Start, Subject,
+    Subscribe, SubscribeShared, Subscribed, Timestamp, TopicOptions, TopicStatus, Unsubscribe, Unsubscribed,
+    Version,
 };
 
 use super::describing::{Describing, Description};
 use super::readers::Readers;
 use super::topics::topic_name;
-use super::{BatchAnswer, Broker, PublishRun, Published, Rejection};
+use super::{BatchAnswer, Broker, Outcome, PublishRun, Published, Rejection};
 use crate::effects::{Effects, Note, NoteEvent};
 use crate::id::{SessionId, TopicId};
 use crate::topic::AppendedRun;
@@ -116,6 +117,46 @@ impl Broker {
         effects: &mut Effects,
     ) -> Result<Subscribed, Refusal> {
         self.subscribing(now).subscribe(session, request, effects)
+    }
+
+    pub(crate) fn subscribe_shared(
+        &mut self,
+        now: Timestamp,
+        session: SessionId,
+        request: &SubscribeShared<'_>,
+        effects: &mut Effects,
+    ) -> Result<Subscribed, Refusal> {
+        self.subscribing(now).subscribe_shared(session, request, effects)
+    }
+
+    pub(crate) fn ack(
+        &mut self,
+        now: Timestamp,
+        session: SessionId,
+        request: &Ack<'_>,
+        effects: &mut Effects,
+    ) -> Result<Outcome, Refusal> {
+        self.subscribing(now).ack(session, request, effects)
+    }
+
+    pub(crate) fn nack_shared(
+        &mut self,
+        now: Timestamp,
+        session: SessionId,
+        request: &NackShared<'_>,
+        effects: &mut Effects,
+    ) -> Result<Outcome, Refusal> {
+        self.subscribing(now).nack_shared(session, request, effects)
+    }
+
+    pub(crate) fn extend(
+        &mut self,
+        now: Timestamp,
+        session: SessionId,
+        request: &Extend<'_>,
+        effects: &mut Effects,
+    ) -> Result<Outcome, Refusal> {
+        self.subscribing(now).extend(session, request, effects)
     }
 
     pub(crate) fn unsubscribe(

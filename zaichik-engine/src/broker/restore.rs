@@ -12,8 +12,8 @@ use crate::id::{SubKey, TopicId};
 use crate::planted::{Defect, is_planted};
 use crate::session_config::SessionConfig;
 use crate::store::{
-    AnswerRow, CursorRow, Key, KeysRow, MarksRow, MetaRow, ProducerRow, RecordsHead, RecordsRow, Row,
-    RowError, TopicRow,
+    AnswerRow, CursorRow, GroupRow, Key, KeysRow, MarksRow, MetaRow, ProducerRow, RecordsHead, RecordsRow,
+    Row, RowError, TopicRow,
 };
 use crate::subscription::Terms;
 use crate::topic::TopicParts;
@@ -51,6 +51,7 @@ pub struct Restore {
     latest: Timestamp,
     topics: Vec<TopicParts>,
     cursors: Vec<(SubKey, CursorRow)>,
+    groups: Vec<(SubKey, GroupRow)>,
     producers: Vec<RestoredProducer>,
 }
 
@@ -83,6 +84,7 @@ impl Restore {
             latest: Timestamp::ZERO,
             topics: Vec::new(),
             cursors: Vec::new(),
+            groups: Vec::new(),
             producers: Vec::new(),
         })
     }
@@ -115,6 +117,7 @@ impl Restore {
             Row::Answer(row) => self.answer(row),
             Row::Marks(row) => self.marks(row),
             Row::Keys(row) => self.keys(row),
+            Row::Group(row) => self.group(row),
         }
     }
 
@@ -236,6 +239,35 @@ impl Restore {
         Ok(())
     }
 
+    fn group(&mut self, mut row: GroupRow) -> Result<(), RowError> {
+        let key = Key::Group { topic: row.topic, name: row.name.clone() };
+        let id = self.known(&key, row.topic)?;
+        let Broker { topics, subscriptions, readiness, config, .. } = &mut self.broker;
+        let topic = &mut topics[id];
+        if subscriptions.find_durable(id, &row.name).is_some() {
+            return Err(contradiction(key, "an exclusive subscription has its name"));
+        }
+        if self.is_another {
+            let end = topic.end();
+            row.cursor = row.cursor.min(end);
+            row.done.retain(|(_, to)| *to <= end);
+            row.failures.retain(|(offset, _)| *offset < end);
+            row.delays.retain(|(offset, _)| *offset < end);
+        }
+        let highest = row.done.last().map_or(0, |(_, to)| *to);
+        let highest = highest.max(row.delays.last().map_or(0, |(offset, _)| offset.saturating_add(1)));
+        if highest > topic.end() {
+            return Err(contradiction(key, "it handed out records beyond the end of its topic"));
+        }
+        let beginning =
+            Beginning { topic: id, start: row.cursor, cursor_id: topic.cursors.insert(row.cursor) };
+        let window_bytes = config.wire.max_window_size;
+        let terms = Terms { number: 0, window: row.window, window_bytes, dead_letter: None };
+        let key = subscriptions.insert(beginning, terms, Some(&row.name), readiness);
+        self.groups.push((key, row));
+        Ok(())
+    }
+
     fn producer(&mut self, row: &ProducerRow) {
         if self.is_another {
             self.broker.producers.leave_out(row.producer);
@@ -316,7 +348,13 @@ impl Restore {
     }
 
     fn finish_cursors(&mut self, now: Timestamp) -> Result<(), RowError> {
-        let Broker { subscriptions, memory, .. } = &mut self.broker;
+        let Broker { subscriptions, memory, readiness, .. } = &mut self.broker;
+        for (key, row) in self.groups.drain(..) {
+            let rings = (readiness.insert_ring(), readiness.insert_ring());
+            subscriptions[key].restore_shared(row, rings, now);
+            subscriptions.settle(key, memory);
+            subscriptions.schedule_expiry(key);
+        }
         for (key, row) in self.cursors.drain(..) {
             let name = Key::Cursor { topic: row.topic, name: row.name.clone() };
             subscriptions[key].restore(row, now);

@@ -7,14 +7,14 @@ use std::collections::{BTreeSet, VecDeque};
 
 use zaichik_proto::Timestamp;
 
-pub(super) use self::entry::{Ended, SessionEntry};
+pub(super) use self::entry::{Ended, Memberships, SessionEntry};
 use super::memory::{Account, LITTLE, Memory};
 use super::readiness::{Readiness, Waits};
 use crate::arena::Arena;
 use crate::config::BrokerConfig;
 use crate::effects::Effects;
 use crate::error::CloseReason;
-use crate::id::SessionId;
+use crate::id::{MemberKey, SessionId};
 use crate::planted::{Defect, is_planted};
 use crate::session::IDLE_ROOM;
 use crate::steps::Steps;
@@ -155,15 +155,19 @@ impl Sessions {
         self.leaving.pop_front_if(|first| *first == id);
         readiness.set_waiting(entry.throttle, Waits::No);
         readiness.remove(entry.ready);
+        if let Some(shared) = &entry.shared {
+            readiness.remove(shared.ready);
+        }
         readiness.remove(entry.throttle);
         memory.recharge(Account::Sessions, &mut entry.charged, 0);
         Some(entry)
     }
 
     /// The handshake is done.
-    pub(super) fn opened(&mut self, id: SessionId) {
+    pub(super) fn opened(&mut self, id: SessionId, name: &str) {
         if let Some(entry) = self.get_mut(id) {
             entry.open = true;
+            entry.name = Box::from(name);
         }
         self.handshakes.remove(&id);
     }
@@ -183,6 +187,7 @@ impl Sessions {
         // A session with a subscription is always read: the commits that free memory come through it.
         let throttled =
             report.publishes && entry.open && entry.subscriptions.is_empty() && memory.is_pressed();
+        let throttled = throttled && entry.shared.is_none();
         entry.buffers = report.held;
         (entry.lacks, entry.reserved) = (report.lacks, 0);
         entry.waits_since = (report.lacks > 0).then(|| entry.waits_since.unwrap_or(now));
@@ -291,6 +296,13 @@ impl Sessions {
     /// Takes a part of a session that is over; `None` when no more are left.
     pub(super) fn end_one(&mut self, id: SessionId) -> Option<Ended> {
         self.get_mut(id)?.end_one()
+    }
+
+    /// A membership of a session that is over has ended in part.
+    pub(super) fn keep_member(&mut self, id: SessionId, number: u32, key: MemberKey) {
+        if let Some(shared) = self.get_mut(id).and_then(|entry| entry.shared.as_mut()) {
+            shared.numbers.insert(number, key);
+        }
     }
 
     /// The connection of a session that is over is gone before all of its subscriptions were ended: it stays until they

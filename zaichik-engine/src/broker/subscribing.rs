@@ -1,5 +1,12 @@
 //! Subscribing, committing, rewinding, and ending a subscription (rules R3, A1 to A4, A9, D1 to D6).
 
+mod acknowledging;
+mod joining;
+mod returning;
+
+pub(super) use self::acknowledging::member_of;
+pub(crate) use self::acknowledging::{MAX_PIECES, Outcome};
+
 use std::sync::Arc;
 
 use zaichik_proto::{
@@ -13,6 +20,7 @@ use super::readers::Readers;
 use super::sessions::{SessionEntry, Sessions};
 use super::subscriptions::{Beginning, Subscriptions};
 use super::topics::topic_name;
+use super::turns::Turns;
 use crate::config::BrokerConfig;
 use crate::effects::{Effects, Note, NoteEvent};
 use crate::id::{SessionId, SubKey, TopicId};
@@ -42,6 +50,27 @@ impl Subscribing<'_> {
         dead_letters::check(self.readers.topics, name, request)?;
         self.readers.memory.check(size_of::<Subscription>())?;
         let (topic, created) = self.readers.find_or_add_topic(request.topic)?;
+        let terms = self.prepare_terms(session, (topic, created), request, effects)?;
+        let key = match known {
+            Some(key) => key,
+            None => self.add_subscription(topic, request, terms),
+        };
+        if let Some(durable) = &request.durable {
+            self.take_over(key, session, durable, known.is_some(), effects);
+        }
+        self.attach(key, session, terms)?;
+        self.readers.topics.settle(topic, self.readers.memory);
+        Ok(self.subscribed(key, session, request.request, created, effects))
+    }
+
+    /// The terms of a Subscribe to a topic that exists now; its dead-letter topic is created if missing.
+    fn prepare_terms(
+        &mut self,
+        session: SessionId,
+        (topic, created): (TopicId, bool),
+        request: &Subscribe<'_>,
+        effects: &mut Effects,
+    ) -> Result<Terms, Refusal> {
         if created {
             self.note_topic(session, topic, NoteEvent::TopicCreatedImplicitly, effects);
         }
@@ -56,22 +85,12 @@ impl Subscribing<'_> {
             self.note_topic(session, dead_letter.topic, ready, effects);
         }
         let limit = self.config.wire.max_window_size;
-        let terms = Terms {
+        Ok(Terms {
             number: request.subscription,
             window: request.window,
             window_bytes: if request.window_bytes == 0 { limit } else { request.window_bytes.min(limit) },
             dead_letter: dead_letter.map(|(dead_letter, _)| dead_letter),
-        };
-        let key = match known {
-            Some(key) => key,
-            None => self.add_subscription(topic, request, terms),
-        };
-        if let Some(durable) = &request.durable {
-            self.take_over(key, session, durable, known.is_some(), effects);
-        }
-        self.attach(key, session, terms)?;
-        self.readers.topics.settle(topic, self.readers.memory);
-        Ok(self.subscribed(key, session, request.request, created, effects))
+        })
     }
 
     /// Ends a subscription; it receives no more records. A durable one waits for another session.
@@ -82,6 +101,9 @@ impl Subscribing<'_> {
         effects: &mut Effects,
     ) -> Result<Unsubscribed, Refusal> {
         let Unsubscribe { request, subscription: number } = request;
+        if let Some(member) = entry_of(self.sessions, session)?.member(number) {
+            return Ok(self.unsubscribe_member(session, request, (number, member), effects));
+        }
         let key = key_of(self.sessions, session, number)?;
         let subscription = &self.readers.subscriptions[key];
         let (last_offset, topic) = (subscription.last_delivered(), subscription.topic);
@@ -159,7 +181,10 @@ impl Subscribing<'_> {
         effects: &mut Effects,
     ) -> Result<u64, Refusal> {
         let key = match request.target {
-            SeekTarget::Subscription(number) => key_of(self.sessions, session, number)?,
+            SeekTarget::Subscription(number) => match self.group_of(session, number) {
+                Some(key) => key,
+                None => key_of(self.sessions, session, number)?,
+            },
             SeekTarget::Durable { topic, name } => {
                 let topic = self.readers.topics.known(topic)?;
                 self.find_durable(topic, name)?
@@ -168,8 +193,12 @@ impl Subscribing<'_> {
         let subscription = &mut self.readers.subscriptions[key];
         let topic = &mut self.readers.topics[subscription.topic];
         let position = topic.seek(self.readers.now, request.to, subscription.cursor());
-        subscription.seek(position);
         let topic = subscription.topic;
+        if subscription.shared.is_some() {
+            self.seek_shared(key, position);
+        } else {
+            subscription.seek(position);
+        }
         // What has died was removed.
         self.readers.topics.settle(topic, self.readers.memory);
         Ok(self.position_moved(key, session, effects))
@@ -179,7 +208,7 @@ impl Subscribing<'_> {
     pub(super) fn remove_durable(&mut self, topic: &[u8], name: &str) -> Result<(), Refusal> {
         let topic = self.readers.topics.known(topic)?;
         let key = self.find_durable(topic, name)?;
-        if self.readers.subscriptions[key].holder().is_some() {
+        if self.readers.subscriptions[key].is_attached() {
             return Err(Refusal::new(RefusalCode::SubscriptionHeld));
         }
         self.readers.end(key);
@@ -221,7 +250,7 @@ impl Subscribing<'_> {
         }
         let entry = entry_of(self.sessions, session)?;
         // A fenced number is free again once its Fenced was sent.
-        if entry.subscriptions.contains_key(&number) || entry.is_unsent_fence(number) {
+        if entry.has_number(number) || entry.is_unsent_fence(number) {
             return Err(Refusal::new(RefusalCode::AlreadySubscribed));
         }
         let is_new = entry.fenced_by(number).is_none();
@@ -330,6 +359,12 @@ impl Subscribing<'_> {
         Ok(())
     }
 
+    /// The turns of members of shared subscriptions.
+    fn turns(&mut self, asking: SessionId) -> Turns<'_> {
+        let Readers { topics, subscriptions, readiness, .. } = &mut self.readers;
+        Turns { topics, subscriptions, sessions: self.sessions, readiness, asking }
+    }
+
     /// The answer to a Subscribe.
     fn subscribed(
         &self,
@@ -370,7 +405,11 @@ impl Subscribing<'_> {
             self.readers.readiness.push(holder.ready, subscription.node);
             self.sessions.wake(holder.session, asking, effects);
         }
-        u64::from(subscription.rewind())
+        let rewind = subscription.rewind();
+        if subscription.shared.is_some() {
+            self.turns(asking).offer(key, effects);
+        }
+        u64::from(rewind)
     }
 
     fn note_topic(&self, session: SessionId, topic: TopicId, event: NoteEvent, effects: &mut Effects) {
@@ -397,6 +436,7 @@ fn key_of(sessions: &Sessions, session: SessionId, number: u32) -> Result<SubKey
         return Ok(*key);
     }
     Err(match entry.fenced_by(number) {
+        _ if entry.member(number).is_some() => Refusal::new(RefusalCode::CommitShared),
         Some(epoch) => Refusal::with_value(RefusalCode::SubscriptionFenced, u64::from(epoch)),
         None => Refusal::new(RefusalCode::NotSubscribed),
     })

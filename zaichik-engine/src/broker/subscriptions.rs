@@ -11,13 +11,14 @@ use zaichik_proto::{Durable as Request, OnConflict, Refusal, RefusalCode, Timest
 pub(super) use self::due::Due;
 use super::changes::Changes;
 use super::deadlines::Deadlines;
+use super::members::Members;
 use super::memory::{Account, Memory};
 use super::readiness::Readiness;
 use crate::arena::Arena;
 use crate::config::{BrokerConfig, Seed};
 use crate::id::{SessionId, SubKey, TopicId};
 use crate::planted::{Defect, is_planted};
-use crate::store::{Key, Op, Row};
+use crate::store::{Key, Op};
 use crate::subscription::{Durable, Subscription, Terms, check_epoch};
 use crate::table::Table;
 use crate::topic::CursorId;
@@ -27,6 +28,8 @@ use crate::topic::CursorId;
 #[derive(Debug)]
 pub(super) struct Subscriptions {
     entries: Arena<Subscription>,
+    /// The members of shared ones.
+    pub(super) members: Members,
     /// Durable subscriptions by topic and name.
     durables: Table<SubKey>,
     /// When pauses end, in running time.
@@ -81,6 +84,7 @@ impl Subscriptions {
     pub(super) fn new(config: &BrokerConfig, seed: Seed) -> Self {
         Self {
             entries: Arena::new(),
+            members: Members::new(),
             durables: Table::new(),
             pauses: Deadlines::default(),
             expiries: Deadlines::default(),
@@ -109,13 +113,20 @@ impl Subscriptions {
         Timestamp::from_micros(now.as_micros().saturating_sub(self.stopped_micros))
     }
 
+    /// A subscription, and the table of all members.
+    #[expect(clippy::expect_used, reason = "as for an index")]
+    pub(super) fn with_members(&mut self, key: SubKey) -> (&mut Subscription, &mut Members) {
+        (self.entries.get_mut(key.0).expect("a subscription that exists"), &mut self.members)
+    }
+
     pub(super) fn len(&self) -> usize {
         self.entries.len()
     }
 
     /// Bytes of free places.
     pub(super) const fn spare(&self) -> usize {
-        self.entries.spare().saturating_mul(size_of::<Subscription>())
+        let members = self.members.spare();
+        self.entries.spare().saturating_mul(size_of::<Subscription>()).saturating_add(members)
     }
 
     pub(super) fn durable_count(&self) -> usize {
@@ -173,7 +184,9 @@ impl Subscriptions {
         if let Some(durable) = &subscription.durable {
             if let Some(changes) = &mut self.changes {
                 let (topic, name) = (subscription.topic.0, durable.name.clone());
-                changes.add_removed(Changed::Gone(Key::Cursor { topic, name }));
+                let is_shared = subscription.shared.is_some();
+                let key = if is_shared { Key::Group { topic, name } } else { Key::Cursor { topic, name } };
+                changes.add_removed(Changed::Gone(key));
             }
             let hash = hash_of(self.hash_key, subscription.topic, &durable.name);
             self.durables.remove(hash, |other| *other == key);
@@ -182,6 +195,10 @@ impl Subscriptions {
         let expires = subscription.durable.as_ref().map_or(Timestamp::MAX, |durable| durable.due);
         self.expiries.schedule(key, expires, Timestamp::MAX);
         readiness.remove(subscription.node);
+        if let Some(shared) = &subscription.shared {
+            readiness.remove(shared.line);
+            readiness.remove(shared.full);
+        }
         memory.recharge(Account::Subscriptions, &mut subscription.charged, 0);
         Some(subscription)
     }
@@ -211,6 +228,9 @@ impl Subscriptions {
         request: &Request<'_>,
     ) -> Result<(), Refusal> {
         let subscription = &self[key];
+        if subscription.shared.is_some() {
+            return Err(Refusal::new(RefusalCode::ModeDiffers));
+        }
         let Some(durable) = &subscription.durable else {
             return Err(Refusal::new(RefusalCode::NotSubscribed));
         };
@@ -239,6 +259,11 @@ impl Subscriptions {
         if self.changes.is_some() && !is_planted(Defect::UnmarkedCursor) {
             self.changed(key);
         }
+        self.settle_charge(key, memory);
+    }
+
+    /// The same for a change that does not concern a store.
+    pub(super) fn settle_charge(&mut self, key: SubKey, memory: &mut Memory) {
         let subscription = &mut self[key];
         let footprint = subscription.footprint();
         memory.recharge(Account::Subscriptions, &mut subscription.charged, footprint);
@@ -267,7 +292,7 @@ impl Subscriptions {
                     if let Some(durable) = &mut one.durable {
                         durable.is_changed = false;
                     }
-                    ops.extend(one.row().map(|row| Op::Put { row: Row::Cursor(row) }));
+                    ops.extend(one.row().map(|row| Op::Put { row }));
                 }
             }
         }

@@ -3,6 +3,7 @@
 use thiserror::Error;
 
 use super::ledger::Ledger;
+use super::members::Member;
 use super::memory::Memory;
 use super::producers::Producers;
 use super::readiness::Readiness;
@@ -51,7 +52,8 @@ pub(super) fn verify(
             topics.fetching_footprint(),
         ]
         .into_iter()),
-        subscriptions: sum(subscriptions.iter().map(Subscription::footprint)),
+        subscriptions: sum(subscriptions.iter().map(Subscription::footprint))
+            .saturating_add(subscriptions.members.len().saturating_mul(Member::FOOTPRINT) as u64),
         producers: producers.recount().ok_or(Inconsistent::Producers)? as u64,
         sessions: sum(sessions.iter().map(SessionEntry::footprint)),
     };

@@ -5,6 +5,7 @@ use zaichik_proto::{
 };
 
 use super::answers::SHORT_ANSWER;
+use crate::broker::MAX_PIECES;
 
 /// Maximum size of the answer to a request, in bytes, together with the lists from which it is encoded; `None` if it is
 /// short.
@@ -30,7 +31,16 @@ pub(super) fn longest_answer(frame: &ClientFrame<'_>) -> Option<usize> {
         ClientFrame::Describe(Describe {
             subject: Subject::Topics { .. } | Subject::Subscriptions { .. },
             ..
-        }) => return Some(PAGE),
+        })
+        | ClientFrame::DescribeShared(_) => return Some(PAGE),
+        ClientFrame::Ack(Ack { ranges, .. })
+        | ClientFrame::NackShared(NackShared { ranges, .. })
+        | ClientFrame::Extend(Extend { ranges, .. }) => {
+            // Each offset that is not held may be named.
+            let offsets = ranges.iter().map(|range| u64::from(range.count)).fold(0, u64::saturating_add);
+            let pieces = MAX_PIECES.saturating_add(ranges.len()) as u64;
+            (&None, usize::try_from(offsets.min(pieces)).unwrap_or(usize::MAX).saturating_mul(ENTRY))
+        }
         // Other descriptions are the counters, or one item.
         ClientFrame::Describe(_)
         | ClientFrame::Hello(_)
@@ -45,10 +55,6 @@ pub(super) fn longest_answer(frame: &ClientFrame<'_>) -> Option<usize> {
         | ClientFrame::Shard(_)
         | ClientFrame::TrimTopic(_)
         | ClientFrame::SubscribeShared(_)
-        | ClientFrame::Ack(_)
-        | ClientFrame::NackShared(_)
-        | ClientFrame::Extend(_)
-        | ClientFrame::DescribeShared(_)
         | ClientFrame::Ping { .. }
         | ClientFrame::Pong { .. }
         | ClientFrame::Close

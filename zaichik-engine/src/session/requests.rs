@@ -3,16 +3,16 @@
 use std::sync::Arc;
 
 use zaichik_proto::{
-    Ack, AckLevel, AlterTopic, Batch, ClientFrame, Commit, Counters, CreateTopic, Describe, DescribeShared,
-    Done, Extend, NackShared, Operation, Page, Publish, Refusal, RefusalCode, RemoveDurable, ServerFrame,
-    Subject, SubscribeShared, TopicReady, TrimTopic, Trimmed, Version,
+    AckLevel, Acked, AlterTopic, Batch, ClientFrame, Commit, Counters, CreateTopic, Describe, DescribeShared,
+    Done, List, Members, Operation, Page, Publish, Refusal, RefusalCode, RemoveDurable, ServerFrame, Subject,
+    TopicReady, TrimTopic, Trimmed, Version,
 };
 
 use super::Session;
 use super::answers::SHORT_ANSWER;
 use super::costs::{concerns_no_commit, longest_answer, steps_of};
 use super::state::{Applied, State};
-use crate::broker::{BatchAnswer, Broker, Description, Prepared, Rejection};
+use crate::broker::{BatchAnswer, Broker, Description, Outcome, Prepared, Rejection};
 use crate::effects::{Effects, Note, NoteEvent};
 use crate::error::CloseReason;
 use crate::outbound::LaneKind;
@@ -210,17 +210,30 @@ impl Session {
                 let refusal = Refusal::new(RefusalCode::Unsupported);
                 self.answer(shard.request, NO_TOPIC, Err(refusal), broker, effects);
             }
-            // There are no shared subscriptions yet.
-            ClientFrame::SubscribeShared(SubscribeShared { request, topic, .. })
-            | ClientFrame::DescribeShared(DescribeShared { request, topic, .. }) => {
-                let refusal = Refusal::new(RefusalCode::Unsupported);
-                self.answer(*request, topic, Err(refusal), broker, effects);
+            ClientFrame::SubscribeShared(subscribe) => {
+                let result = broker.subscribe_shared(now, self.id, subscribe, effects);
+                let answer = result.map(ServerFrame::Subscribed);
+                self.stream_answer(subscribe.request, subscribe.topic, answer, broker, effects);
             }
-            ClientFrame::Ack(Ack { request, .. })
-            | ClientFrame::NackShared(NackShared { request, .. })
-            | ClientFrame::Extend(Extend { request, .. }) => {
-                let refusal = Refusal::new(RefusalCode::Unsupported);
-                self.answer(*request, NO_TOPIC, Err(refusal), broker, effects);
+            ClientFrame::DescribeShared(DescribeShared { request, topic, name }) => {
+                let mut bytes = Vec::new();
+                let described = broker.describe_shared(topic, name, &mut bytes);
+                let members = described.map(|(state, members)| {
+                    ServerFrame::Members(Members { request: *request, state, members })
+                });
+                self.answer(*request, topic, members, broker, effects);
+            }
+            ClientFrame::Ack(ack) => {
+                let result = broker.ack(now, self.id, ack, effects);
+                self.acked(ack.request, ack.quiet, result, broker, effects);
+            }
+            ClientFrame::NackShared(nack) => {
+                let result = broker.nack_shared(now, self.id, nack, effects);
+                self.acked(nack.request, false, result, broker, effects);
+            }
+            ClientFrame::Extend(extend) => {
+                let result = broker.extend(now, self.id, extend, effects);
+                self.acked(extend.request, false, result, broker, effects);
             }
             // The decoder rejects a second Hello, and unknown frames are skipped.
             ClientFrame::Hello(_) | ClientFrame::Pong { .. } | ClientFrame::Extension { .. } => {}
@@ -308,6 +321,26 @@ impl Session {
             }
             Err(refusal) => self.answer(commit.request, NO_TOPIC, Err(refusal), broker, effects),
         }
+    }
+
+    /// Answers a request about records of a shared subscription.
+    fn acked(
+        &mut self,
+        request: u32,
+        is_quiet: bool,
+        result: Result<Outcome, Refusal>,
+        broker: &mut Broker,
+        effects: &mut Effects,
+    ) {
+        let (mut bytes, is_empty) = (Vec::new(), result.as_ref().is_ok_and(|one| one.not_held.is_empty()));
+        if is_quiet && is_empty {
+            return;
+        }
+        let acked = result.map(|Outcome { cursor, not_held }| {
+            let not_held = List::encode_into(&mut bytes, not_held);
+            ServerFrame::Acked(Acked { request, cursor, not_held })
+        });
+        self.answer(request, NO_TOPIC, acked, broker, effects);
     }
 
     fn describe(

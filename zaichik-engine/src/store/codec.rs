@@ -2,6 +2,7 @@
 
 mod cursor;
 mod fields;
+mod group;
 mod head;
 mod keys;
 mod producer;
@@ -29,7 +30,7 @@ impl Key {
                 out.put_u32(*topic);
                 out.put_u64(*start);
             }
-            Self::Cursor { topic, name } => {
+            Self::Cursor { topic, name } | Self::Group { topic, name } => {
                 out.put_u32(*topic);
                 out.put_slice(name.as_bytes());
             }
@@ -65,12 +66,17 @@ impl Key {
                     _ => Self::Keys { topic, start },
                 })
             }
-            Self::CURSOR => {
+            Self::CURSOR | Self::GROUP => {
                 let (topic, name) = rest.split_first_chunk().ok_or_else(unknown)?;
                 let name = core::str::from_utf8(name).ok();
                 let name = name.filter(|name| !name.is_empty() && name.len() <= MAX_NAME);
                 let name = name.ok_or_else(unknown)?.into();
-                Ok(Self::Cursor { topic: u32::from_be_bytes(*topic), name })
+                let topic = u32::from_be_bytes(*topic);
+                Ok(if *kind == Self::CURSOR {
+                    Self::Cursor { topic, name }
+                } else {
+                    Self::Group { topic, name }
+                })
             }
             Self::PRODUCER => Ok(Self::Producer { producer: producer(rest)? }),
             Self::ANSWER => {
@@ -117,6 +123,7 @@ impl Row {
             Self::Answer(row) => row.put(out),
             Self::Marks(row) => row.put(out),
             Self::Keys(row) => row.put(out),
+            Self::Group(row) => row.put(out),
         }
     }
 
@@ -147,6 +154,7 @@ impl Row {
             }
             Key::Marks { topic, start } => Self::Marks(keys::read_marks(*topic, *start, &mut fields)?),
             Key::Keys { topic, start } => Self::Keys(keys::read(*topic, *start, &mut fields)?),
+            Key::Group { topic, name } => Self::Group(group::read(*topic, name, &mut fields)?),
         };
         fields.end()?;
         Ok(row)

@@ -62,6 +62,13 @@ pub enum Key {
         /// The first offset.
         start: u64,
     },
+    /// A shared subscription.
+    Group {
+        /// The topic's number.
+        topic: u32,
+        /// The subscription's name, 1 to 255 bytes.
+        name: Box<str>,
+    },
 }
 
 impl Key {
@@ -73,6 +80,7 @@ impl Key {
     pub(super) const ANSWER: u8 = 6;
     pub(super) const MARKS: u8 = 7;
     pub(super) const KEYS: u8 = 8;
+    pub(super) const GROUP: u8 = 9;
 
     /// The kind of the row: the first byte of the key.
     #[must_use]
@@ -86,6 +94,7 @@ impl Key {
             Self::Answer { .. } => Self::ANSWER,
             Self::Marks { .. } => Self::MARKS,
             Self::Keys { .. } => Self::KEYS,
+            Self::Group { .. } => Self::GROUP,
         }
     }
 }
@@ -97,6 +106,7 @@ impl fmt::Display for Key {
             Self::Topic { topic } => write!(f, "the row of topic {topic}"),
             Self::Records { topic, start } => write!(f, "the records of topic {topic} from {start} on"),
             Self::Cursor { topic, name } => write!(f, "the subscription {name} of topic {topic}"),
+            Self::Group { topic, name } => write!(f, "the shared subscription {name} of topic {topic}"),
             Self::Producer { producer } => write!(f, "the producer {producer:032x}"),
             Self::Answer { producer, number } => write!(f, "the answer {number} of producer {producer:032x}"),
             Self::Marks { topic, start } => write!(f, "the marks of topic {topic} from {start} on"),

@@ -25,6 +25,8 @@ pub enum Row {
     Marks(MarksRow),
     /// Remembered keys.
     Keys(KeysRow),
+    /// A shared subscription.
+    Group(GroupRow),
 }
 
 /// The broker itself.
@@ -145,6 +147,38 @@ pub struct CursorRow {
     pub delivered: Vec<DeliveredRange>,
     /// Offsets at or above the cursor with their failures, at least 1 each: in order.
     pub failures: Vec<(u64, u32)>,
+}
+
+/// A shared subscription, without its members and what they hold (rule G1).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GroupRow {
+    /// The topic's number.
+    pub topic: u32,
+    /// Its name, 1 to 255 bytes.
+    pub name: Box<str>,
+    /// The principal that owns it, at most 255 bytes; empty if nobody does.
+    pub principal: Box<str>,
+    /// Whether one record of a key at a time is handed out (rule G7).
+    pub by_key: bool,
+    /// How long it is kept without members, in microseconds; it counts from the restart.
+    pub inactive_micros: u64,
+    /// The window of its newest member.
+    pub window: u32,
+    /// Maximum distance between the cursor and what is handed out, at least 1 (rule G4).
+    pub max_span: u32,
+    /// How long a member may hold a record, in microseconds; `u64::MAX` for any time (rule G6).
+    pub ack_deadline_micros: u64,
+    /// The lowest offset that is not acknowledged.
+    pub cursor: u64,
+    /// How often it was moved.
+    pub rewind: u32,
+    /// What is acknowledged above the cursor: the first offset of each range and the one after its last. In order; they do not
+    /// touch each other.
+    pub done: Vec<(u64, u64)>,
+    /// Offsets that are not acknowledged, with their failures, at least 1 each: in order.
+    pub failures: Vec<(u64, u32)>,
+    /// Offsets that came back with a delay and when it ends, in time without that in which the broker did not run: in order.
+    pub delays: Vec<(u64, Timestamp)>,
 }
 
 /// Consecutive offsets that a subscription received equally often.
@@ -302,6 +336,7 @@ impl Row {
                 let start = row.keys.first().map_or(0, |key| Self::block_of(key.offset));
                 Key::Keys { topic: row.topic, start }
             }
+            Self::Group(row) => Key::Group { topic: row.topic, name: row.name.clone() },
         }
     }
 
@@ -327,7 +362,8 @@ impl Row {
             | Self::Producer(_)
             | Self::Answer(_)
             | Self::Marks(_)
-            | Self::Keys(_) => &[],
+            | Self::Keys(_)
+            | Self::Group(_) => &[],
         }
     }
 }

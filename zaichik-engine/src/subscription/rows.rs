@@ -2,18 +2,38 @@
 
 use zaichik_proto::Timestamp;
 
-use super::{EarlierDeliveries, Position, Subscription};
+use super::{EarlierDeliveries, Position, Shared, Subscription};
+use crate::group::{Group, Options, Stored};
 use crate::planted::{Defect, is_planted};
-use crate::store::CursorRow;
+use crate::ring::Node;
+use crate::store::{CursorRow, GroupRow, Row};
 
 impl Subscription {
     /// Its row; `None` if it is not durable.
-    pub(crate) fn row(&self) -> Option<CursorRow> {
+    pub(crate) fn row(&self) -> Option<Row> {
         let durable = self.durable.as_ref()?;
+        if let Some(Shared { group, .. }) = self.shared.as_deref() {
+            let Stored { rewind, cursor, done, failures, delays } = group.stored();
+            return Some(Row::Group(GroupRow {
+                topic: self.topic.0,
+                name: durable.name.clone(),
+                principal: Box::default(),
+                by_key: group.options.by_key,
+                inactive_micros: durable.inactive_micros,
+                window: self.terms.window,
+                max_span: group.options.max_span,
+                ack_deadline_micros: group.options.ack_deadline_micros,
+                cursor,
+                rewind,
+                done,
+                failures,
+                delays,
+            }));
+        }
         let (delivered, failures) = self.earlier.as_ref().map(|earlier| earlier.stored()).unwrap_or_default();
         // Any other pause ends with the connection.
         let pause = if self.holds_off { self.paused_until } else { Timestamp::ZERO };
-        Some(CursorRow {
+        Some(Row::Cursor(CursorRow {
             topic: self.topic.0,
             name: durable.name.clone(),
             principal: Box::default(),
@@ -28,7 +48,22 @@ impl Subscription {
             paused_until: pause,
             delivered,
             failures,
-        })
+        }))
+    }
+
+    /// The same for a shared one, which the row describes.
+    pub(crate) fn restore_shared(&mut self, row: GroupRow, (line, full): (Node, Node), now: Timestamp) {
+        let GroupRow {
+            ack_deadline_micros, max_span, by_key, rewind, cursor, done, failures, delays, ..
+        } = row;
+        let mut group = Group::new(cursor, Options { ack_deadline_micros, max_span, by_key });
+        group.restore(Stored { rewind, cursor, done, failures, delays });
+        self.shared = Some(Box::new(Shared::new(group, line, full)));
+        self.follow_group();
+        if let Some(durable) = &mut self.durable {
+            durable.inactive_micros = row.inactive_micros;
+            durable.expires_at = now.plus_micros(row.inactive_micros);
+        }
     }
 
     /// Takes the state that it had before a restart: it is detached from now on (rule D5).

@@ -81,6 +81,14 @@ mod runs;
 #[cfg(test)]
 mod session;
 #[cfg(test)]
+mod shared;
+#[cfg(test)]
+mod shared_batches;
+#[cfg(test)]
+mod shared_returns;
+#[cfg(test)]
+mod shared_storage;
+#[cfg(test)]
 mod start;
 #[cfg(test)]
 mod storage;

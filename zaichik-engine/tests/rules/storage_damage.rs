@@ -93,7 +93,7 @@ fn b_11_a_row_that_is_missing_is_noticed_if_another_one_needs_it() {
         let restored = world.restore(&left, world.now);
         let may_be_absent = match &key {
             // Nothing else says that there was a durable subscription, a key or a last topic, nor how long a topic was.
-            Key::Cursor { .. } | Key::Keys { .. } => true,
+            Key::Cursor { .. } | Key::Keys { .. } | Key::Group { .. } => true,
             Key::Records { topic: 0, start } => Some(*start) == last,
             Key::Meta
             | Key::Topic { .. }

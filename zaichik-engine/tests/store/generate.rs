@@ -4,7 +4,7 @@ use bytes::Bytes;
 use proptest::collection::vec as vec_of;
 use proptest::prelude::*;
 use zaichik_engine::store::{
-    Answer, AnswerRow, CursorRow, DeliveredRange, Era, KeysRow, Mark, MarkedRun, MarksRow, MetaRow,
+    Answer, AnswerRow, CursorRow, DeliveredRange, Era, GroupRow, KeysRow, Mark, MarkedRun, MarksRow, MetaRow,
     ProducerRow, RecordsRow, RememberedKey, Row, Run, RunKind, TopicRow,
 };
 use zaichik_engine::{Timestamp, TopicSettings};
@@ -26,6 +26,7 @@ pub(crate) fn row() -> impl Strategy<Value = Row> {
         answer().prop_map(Row::Answer),
         marks().prop_map(Row::Marks),
         keys().prop_map(Row::Keys),
+        group().prop_map(Row::Group),
     ]
 }
 
@@ -47,6 +48,40 @@ fn name() -> impl Strategy<Value = Box<str>> {
 
 fn principal() -> impl Strategy<Value = Box<str>> {
     prop_oneof![Just(String::new()), "[a-z@ ]{0,20}"].prop_map(String::into_boxed_str)
+}
+
+fn group() -> impl Strategy<Value = GroupRow> {
+    let numbers = (any::<[u64; 2]>(), any::<[u32; 2]>(), 1..u32::MAX, any::<bool>());
+    // Each stretch: offsets that are open, some of which failed or wait, then some that are done.
+    let stretch = (1..9u64, 1..9u64, 0..4u32, 0..4u64);
+    (any::<u32>(), name(), principal(), numbers, offset(), vec_of(stretch, 0..5)).prop_map(
+        |(topic, name, principal, (times, counts, max_span, by_key), cursor, stretches)| {
+            let (mut at, mut done, mut failures, mut delays) = (cursor, Vec::new(), Vec::new(), Vec::new());
+            for (open, closed, failed, delay) in stretches {
+                failures.extend((failed > 0).then_some((at, failed)));
+                delays.extend((delay > 0).then_some((at + open - 1, Timestamp::from_micros(delay))));
+                done.push((at + open, at + open + closed));
+                at += open + closed;
+            }
+            let [inactive_micros, ack_deadline_micros] = times;
+            let [rewind, window] = counts;
+            GroupRow {
+                topic,
+                name,
+                principal,
+                by_key,
+                inactive_micros,
+                window,
+                max_span,
+                ack_deadline_micros,
+                cursor,
+                rewind,
+                done,
+                failures,
+                delays,
+            }
+        },
+    )
 }
 
 fn topic() -> impl Strategy<Value = TopicRow> {

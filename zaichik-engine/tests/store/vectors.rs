@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use zaichik_engine::store::{
-    Answer, AnswerRow, CursorRow, DeliveredRange, Era, KeysRow, Mark, MarkedRun, MarksRow, MetaRow,
+    Answer, AnswerRow, CursorRow, DeliveredRange, Era, GroupRow, KeysRow, Mark, MarkedRun, MarksRow, MetaRow,
     ProducerRow, RecordsHead, RecordsRow, RememberedKey, Row, RowError, Run, RunKind, TopicRow,
 };
 use zaichik_engine::{Timestamp, TopicSettings};
@@ -29,6 +29,29 @@ fn hex(bytes: &[u8]) -> String {
 fn the_broker() {
     let row = MetaRow { instance: 0x1234, now: AT(1_000_000), stopped_micros: 5 };
     check(Row::Meta(row), "00", "01 34120000000000000000000000000000 40420f0000000000 0500000000000000");
+}
+
+#[test]
+fn a_shared_subscription() {
+    let row = GroupRow {
+        topic: 2,
+        name: "workers".into(),
+        principal: "bar".into(),
+        by_key: true,
+        inactive_micros: 3,
+        window: 64,
+        max_span: 65_536,
+        ack_deadline_micros: 30_000_000,
+        cursor: 5,
+        rewind: 1,
+        done: vec![(6, 8), (9, 10)],
+        failures: vec![(5, 2)],
+        delays: vec![(8, AT(11))],
+    };
+    let value = "01 03 626172 01 01000000 40000000 00000100 0300000000000000 80c3c90100000000 0500000000000000 \
+                 02000000 0600000000000000 0800000000000000 0900000000000000 0a00000000000000 \
+                 01000000 0500000000000000 02000000 01000000 0800000000000000 0b00000000000000";
+    check(Row::Group(row), "09 00000002 776f726b657273", value);
 }
 
 #[test]

@@ -4,6 +4,7 @@ use zaichik_proto::{AckLevel, Batch, ClientFrame, Operation, OperationsBuilder, 
 
 use crate::client::RawClient;
 use crate::requests::Encoded;
+use crate::shared::list;
 use crate::sub::record;
 
 /// An operation of a batch.
@@ -13,6 +14,8 @@ pub enum Op<'a> {
     Publish(&'a [u8], Vec<Record<'a>>),
     /// Commits a subscription up to and including an offset.
     Commit(u32, u64),
+    /// Acknowledges ranges, of a first offset and a number, on a shared subscription.
+    Ack(u32, &'a [(u64, u32)]),
 }
 
 /// Publishes one record without a key.
@@ -53,6 +56,12 @@ impl RawClient {
                 Op::Publish(topic, records) => {
                     let records = Encoded::new(records);
                     builder.push(Operation::Publish { topic, records: records.as_records() });
+                }
+                Op::Ack(subscription, ranges) => {
+                    let (mut bytes, subscription) = (Vec::new(), *subscription);
+                    let rewind = self.rewind(subscription).unwrap_or_default();
+                    let ranges = list(&mut bytes, ranges);
+                    builder.push(Operation::Ack { subscription, rewind, ranges });
                 }
                 Op::Commit(subscription, offset) => {
                     builder.push(Operation::Commit {

@@ -46,6 +46,8 @@ pub(crate) struct Book {
     stream_open: BTreeMap<u32, u64>,
     /// Commits that are answered only if they are refused, in the order sent: their numbers and ids.
     quiet_open: VecDeque<(u64, u32)>,
+    /// Requests to join a shared subscription.
+    joins: BTreeSet<u32>,
     /// The state of each subscription.
     places: BTreeMap<u32, Place>,
     pub(crate) answers: BTreeMap<u32, String>,
@@ -86,8 +88,9 @@ enum Expects {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Place {
     rewind: u32,
-    /// Where its next delivery or gap must begin; `None` after a rewind.
+    /// Where its next delivery or gap must begin; `None` after a rewind, and for a member of a shared one.
     next: Option<u64>,
+    is_shared: bool,
 }
 
 impl Book {
@@ -140,8 +143,12 @@ impl Book {
                 SeekTarget::Subscription(subscription) => (seek.request, Expects::Rewind(subscription)),
                 SeekTarget::Durable { .. } => (seek.request, Expects::Nothing),
             },
+            ClientFrame::SubscribeShared(SubscribeShared { request, .. }) => {
+                self.stream_open.insert(*request, number);
+                self.joins.insert(*request);
+                return;
+            }
             ClientFrame::Subscribe(Subscribe { request, .. })
-            | ClientFrame::SubscribeShared(SubscribeShared { request, .. })
             | ClientFrame::Unsubscribe(Unsubscribe { request, .. }) => {
                 self.stream_open.insert(*request, number);
                 return;
@@ -255,7 +262,9 @@ impl Book {
     }
 
     fn subscribed(&mut self, subscribed: &Subscribed) {
-        let place = Place { rewind: subscribed.rewind, next: Some(subscribed.start) };
+        let is_shared = self.joins.contains(&subscribed.request);
+        let next = Some(subscribed.start).filter(|_| !is_shared);
+        let place = Place { rewind: subscribed.rewind, next, is_shared };
         let before = self.places.insert(subscribed.subscription, place);
         assert_eq!(before, None, "it was not subscribed");
         self.answered_in_stream(subscribed.request, show::subscribed(subscribed));
@@ -327,7 +336,7 @@ impl Book {
             (Some(next), None) => assert_eq!(from, next, "no hole, no repetition, gaps in their place"),
             (None, _) => {}
         }
-        place.next = Some(to);
+        place.next = Some(to).filter(|_| !place.is_shared);
         true
     }
 
@@ -389,7 +398,7 @@ impl Place {
     /// Sets the subscription's current rewind number.
     const fn rewound(&mut self, rewind: u32) {
         if rewind > self.rewind {
-            *self = Self { rewind, next: None };
+            *self = Self { rewind, next: None, ..*self };
         }
     }
 }

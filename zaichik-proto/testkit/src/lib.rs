@@ -20,6 +20,7 @@ mod frames;
 mod rebuilt;
 mod requests;
 mod rows;
+mod shared;
 pub mod show;
 mod sub;
 
@@ -32,4 +33,5 @@ pub use frames::Frames;
 pub use rebuilt::{rebuilt_client_frame, rebuilt_server_frame};
 pub use requests::encoded;
 pub use rows::Rows;
+pub use shared::Member;
 pub use sub::{Sub, keyed, mortal, record};

@@ -26,7 +26,8 @@ impl Rows {
                         | Key::Cursor { .. }
                         | Key::Producer { .. }
                         | Key::Answer { .. }
-                        | Key::Keys { .. } => true,
+                        | Key::Keys { .. }
+                        | Key::Group { .. } => true,
                     });
                 }
             }

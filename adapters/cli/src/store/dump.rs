@@ -122,7 +122,8 @@ impl Dumper<'_> {
                 | Row::Producer(_)
                 | Row::Answer(_)
                 | Row::Marks(_)
-                | Row::Keys(_),
+                | Row::Keys(_)
+                | Row::Group(_),
             )) => {}
             Ok(Err(error)) => self.tell(&error.into()),
             Err(error) => self.tell(&error.into()),

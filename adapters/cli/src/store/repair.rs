@@ -143,7 +143,15 @@ fn renew(journal: &mut Journal<impl Disk>, instance: u128) -> Result<(), StoreEr
             Ok(Row::Meta(row)) => ops.push(Op::Put { row: Row::Meta(MetaRow { instance, ..row }) }),
             Ok(row @ (Row::Producer(_) | Row::Answer(_))) => ops.push(Op::Remove { key: row.key() }),
             // A row that cannot be decoded is found when the rows are restored.
-            Ok(Row::Topic(_) | Row::Records(_) | Row::Cursor(_) | Row::Marks(_) | Row::Keys(_)) | Err(_) => {}
+            Ok(
+                Row::Topic(_)
+                | Row::Records(_)
+                | Row::Cursor(_)
+                | Row::Marks(_)
+                | Row::Keys(_)
+                | Row::Group(_),
+            )
+            | Err(_) => {}
         }
         Ok::<_, StoreError>(())
     })?;

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use zaichik_engine::store::{CursorRow, MetaRow, RecordsRow, Row, TopicRow};
+use zaichik_engine::store::{CursorRow, GroupRow, MetaRow, RecordsRow, Row, TopicRow};
 use zaichik_store_journal::{Disk, OpenError, Report, salvage};
 use zaichik_tokio::Timestamp;
 
@@ -73,7 +73,7 @@ impl Survey {
                 self.passed(row.last_timestamp);
                 self.topics.entry(row.topic).or_default().add(row);
             }
-            Row::Cursor(CursorRow { topic, .. }) => {
+            Row::Cursor(CursorRow { topic, .. }) | Row::Group(GroupRow { topic, .. }) => {
                 let topic = self.topics.entry(*topic).or_default();
                 topic.subscriptions = topic.subscriptions.saturating_add(1);
                 self.subscriptions = self.subscriptions.saturating_add(1);

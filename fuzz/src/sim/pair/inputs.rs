@@ -111,7 +111,7 @@ impl Inputs {
                 let sequence = row.oldest.saturating_add(row.count.into());
                 self.producers.push(Producer { id: row.producer, epoch: row.epoch, sequence });
             }
-            Row::Meta(_) | Row::Answer(_) | Row::Marks(_) | Row::Keys(_) => {}
+            Row::Meta(_) | Row::Answer(_) | Row::Marks(_) | Row::Keys(_) | Row::Group(_) => {}
         }
     }
 

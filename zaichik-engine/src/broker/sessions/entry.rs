@@ -6,7 +6,7 @@ use crate::broker::memory::{LITTLE, Memory};
 use crate::broker::readiness::{Readiness, Waits};
 use crate::effects::Effects;
 use crate::error::CloseReason;
-use crate::id::{SessionId, SubKey, TopicId};
+use crate::id::{MemberKey, SessionId, SubKey, TopicId};
 use crate::ring::Node;
 use crate::session::IDLE_ROOM;
 use zaichik_proto::Timestamp;
@@ -16,6 +16,8 @@ use zaichik_proto::Timestamp;
 #[derive(Debug)]
 pub(crate) struct SessionEntry {
     pub(in crate::broker) id: SessionId,
+    /// The client's name for itself.
+    pub(in crate::broker) name: Box<str>,
     /// Head of the ring of its subscriptions that may have something to deliver.
     pub(in crate::broker) ready: Node,
     /// Its node in the ring of throttled sessions.
@@ -27,8 +29,12 @@ pub(crate) struct SessionEntry {
     pub(in crate::broker) committed_below: u32,
     /// Topics to which it has a subscription that is not durable; one each (rule D1).
     pub(in crate::broker) topics: BTreeSet<TopicId>,
+    /// The shared subscriptions of which it is a member.
+    pub(in crate::broker) shared: Option<Box<Memberships>>,
     /// Durable subscriptions that other sessions took over.
     fenced: Option<Box<Fences>>,
+    /// Whether its end is no failure of what it holds (rule G5).
+    pub(in crate::broker) is_orderly: bool,
     /// Whether it was woken and has not exchanged since.
     pub(in crate::broker) woken: bool,
     /// Whether its handshake is done.
@@ -62,8 +68,21 @@ pub(crate) struct SessionEntry {
 pub(in crate::broker) enum Ended {
     /// A subscription, which ends or waits for another session.
     Subscription(SubKey),
+    /// A membership, under this number, which ends in steps.
+    Member(u32, MemberKey),
     /// The number of a subscription that was lost before.
     Fence,
+}
+
+/// The shared subscriptions of which a session is a member.
+#[derive(Debug)]
+pub(in crate::broker) struct Memberships {
+    /// Head of the ring of its members that have a turn.
+    pub(in crate::broker) ready: Node,
+    /// Its members, by the numbers that its client chose.
+    pub(in crate::broker) numbers: BTreeMap<u32, MemberKey>,
+    /// The subscriptions.
+    pub(in crate::broker) groups: BTreeSet<SubKey>,
 }
 
 /// Subscriptions that a session held until another one took them over (rule D3).
@@ -79,15 +98,18 @@ impl SessionEntry {
     /// Bytes of an idle session.
     pub(in crate::broker) const IDLE: usize = size_of::<Self>() + IDLE_ROOM;
 
-    pub(in crate::broker) const fn new(id: SessionId, ready: Node, throttle: Node, since: Timestamp) -> Self {
+    pub(in crate::broker) fn new(id: SessionId, ready: Node, throttle: Node, since: Timestamp) -> Self {
         Self {
             id,
+            name: Box::default(),
             ready,
             throttle,
             subscriptions: BTreeMap::new(),
             committed_below: 0,
             topics: BTreeSet::new(),
+            shared: None,
             fenced: None,
+            is_orderly: false,
             woken: false,
             open: false,
             detached: false,
@@ -111,6 +133,9 @@ impl SessionEntry {
         if let Some((_, key)) = self.subscriptions.pop_first() {
             return Some(Ended::Subscription(key));
         }
+        if let Some((number, key)) = self.shared.as_mut().and_then(|shared| shared.numbers.pop_first()) {
+            return Some(Ended::Member(number, key));
+        }
         let fenced = self.fenced.as_mut()?;
         fenced.unsent = VecDeque::new();
         if fenced.epochs.pop_first().is_none() {
@@ -130,7 +155,18 @@ impl SessionEntry {
     /// How many subscription numbers are in use.
     pub(in crate::broker) fn numbers(&self) -> usize {
         let fenced = self.fenced.as_ref().map_or(0, |fenced| fenced.epochs.len());
-        self.subscriptions.len().saturating_add(fenced)
+        let shared = self.shared.as_ref().map_or(0, |shared| shared.numbers.len());
+        self.subscriptions.len().saturating_add(fenced).saturating_add(shared)
+    }
+
+    /// The member that it is under this number.
+    pub(in crate::broker) fn member(&self, number: u32) -> Option<MemberKey> {
+        self.shared.as_ref()?.numbers.get(&number).copied()
+    }
+
+    /// Whether it has a subscription of this number.
+    pub(in crate::broker) fn has_number(&self, number: u32) -> bool {
+        self.subscriptions.contains_key(&number) || self.member(number).is_some()
     }
 
     /// The epoch under which the subscription of this number was taken over, if it was.
@@ -193,6 +229,8 @@ impl SessionEntry {
         let fences = self.fenced.as_ref().map_or(0, |fenced| {
             size_of::<Fences>().saturating_add(fenced.epochs.len().saturating_mul(FENCE))
         });
-        size_of::<Self>().saturating_add(fences)
+        let shared = self.shared.as_ref().map_or(0, |_| size_of::<Memberships>());
+        let own = size_of::<Self>().saturating_add(self.name.len());
+        own.saturating_add(fences).saturating_add(shared)
     }
 }

@@ -165,7 +165,8 @@ fn flat(rows: impl Iterator<Item = Row>) -> BTreeMap<(Vec<u8>, u64), String> {
             | Row::Producer(_)
             | Row::Answer(_)
             | Row::Marks(_)
-            | Row::Keys(_) => {
+            | Row::Keys(_)
+            | Row::Group(_) => {
                 flat.insert((key, 0), text);
             }
         }
