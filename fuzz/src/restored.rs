@@ -108,7 +108,7 @@ fn canonical(rows: impl Iterator<Item = Row>) -> Canonical {
                     .others
                     .insert(Key::Answer { producer: row.producer, number: row.number }, Row::Answer(row));
             }
-            Row::Cursor(_) | Row::Producer(_) => {
+            Row::Cursor(_) | Row::Producer(_) | Row::Group(_) => {
                 canonical.others.insert(row.key(), row);
             }
         }

@@ -367,8 +367,9 @@ impl Broker {
     #[inline]
     fn charge_tables(&mut self) {
         let spare = self.sessions.spare().saturating_add(self.subscriptions.spare());
-        let spare = spare.saturating_add(self.topics.fetching_footprint());
-        self.memory.charge_tables(spare.saturating_add(self.readiness.spare()));
+        let spare = spare.saturating_add(self.readiness.spare());
+        let fetching = if self.is_storing() { self.topics.fetching_footprint() } else { 0 };
+        self.memory.charge_tables(spare.saturating_add(fetching));
     }
 
     /// Asks the caller to rearm its timer if the next deadline became earlier.

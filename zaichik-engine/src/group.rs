@@ -318,7 +318,7 @@ impl Group {
 
     /// Bytes allocated, about.
     pub(crate) fn footprint(&self) -> usize {
-        let failures = self.failures.len().saturating_mul(2 * size_of::<(u64, u32)>());
+        let failures = self.failures.len().saturating_mul(size_of::<[(u64, u32); 2]>());
         let records = self.flights.footprint().saturating_add(self.waiting.footprint());
         let rest = self.done.footprint().saturating_add(self.keys.footprint()).saturating_add(failures);
         size_of::<Self>().saturating_add(records).saturating_add(rest)

@@ -56,6 +56,8 @@ pub struct Outbound {
     stream_put: u64,
     /// Bytes allocated for both lanes: asked for far more often than it changes.
     allocated: usize,
+    /// Bytes that may leave: likewise.
+    open: usize,
     /// What waits for a store, if there is one.
     gate: Option<Box<Gate>>,
 }
@@ -79,7 +81,7 @@ impl Outbound {
             lane.end_frame(len);
             self.stream_put = self.stream_put.saturating_add(len as u64);
         }
-        self.charge();
+        self.count();
     }
 
     /// Appends a stream frame: a head that `write` encodes, and a body, which is shared instead of copied if it is
@@ -98,7 +100,7 @@ impl Outbound {
         };
         lane.end_frame(len);
         self.stream_put = self.stream_put.saturating_add(len as u64);
-        self.charge();
+        self.count();
     }
 
     /// Drops unsent stream frames, except the rest of a partly sent one.
@@ -108,7 +110,7 @@ impl Outbound {
         if let Some(gate) = &mut self.gate {
             gate.truncate_stream(keep);
         }
-        self.charge();
+        self.count();
     }
 
     /// Drops everything: the connection is gone.
@@ -116,7 +118,7 @@ impl Outbound {
         let Self { taken, stream_put, .. } = *self;
         let gate = self.gate.take().map(|_| Box::default());
         *self = Self { taken, stream_put, gate, ..Self::default() };
-        self.charge();
+        self.count();
     }
 
     /// Frees memory when there is nothing to send.
@@ -135,7 +137,7 @@ impl Outbound {
     /// From now on, what is put into the lanes leaves after [`hold`](Self::hold) said what it waits for.
     pub(crate) fn begin_holding(&mut self) {
         self.gate = Some(Box::default());
-        self.charge();
+        self.count();
     }
 
     /// What was put into the lanes since the last call waits for a commit, or for none except those that what precedes it
@@ -145,7 +147,7 @@ impl Outbound {
         let gate = self.gate.as_mut()?;
         gate.hold(awaited, control, stream);
         let awaited = gate.awaited();
-        self.charge();
+        self.count();
         awaited
     }
 
@@ -154,6 +156,7 @@ impl Outbound {
         if let Some(gate) = &mut self.gate {
             gate.release(progress);
         }
+        self.count();
     }
 
     /// Whether something waits for a store.
@@ -167,7 +170,7 @@ impl Outbound {
         self.control.truncate(gate.open_control());
         self.stream.truncate(gate.open_stream());
         gate.drop_held();
-        self.charge();
+        self.count();
     }
 
     /// Appends a frame that concerns no commit, so it leaves although others wait for one: Ping or Pong.
@@ -177,7 +180,7 @@ impl Outbound {
             Some(gate) if gate.is_holding() || !is_planted(Defect::HeldPong) => {
                 let len = gate.passing.put(write);
                 gate.passing.end_frame(len);
-                self.charge();
+                self.count();
             }
             _ => self.frame(LaneKind::Control, write),
         }
@@ -222,8 +225,10 @@ impl Outbound {
     /// Bytes waiting in the control lane.
     #[must_use]
     pub const fn control_len(&self) -> usize {
-        let [control, passing, _] = self.unsent_lengths();
-        control.saturating_add(passing)
+        match &self.gate {
+            Some(gate) => self.control.len().saturating_add(gate.passing.len()),
+            None => self.control.len(),
+        }
     }
 
     /// Total bytes put into the stream lane, and total bytes that have left it.
@@ -237,18 +242,26 @@ impl Outbound {
         self.taken
     }
 
-    /// A lane may have allocated or freed memory.
+    /// The lanes, or what of them may leave, have changed: counts what they allocate and what may leave.
     #[inline]
-    fn charge(&mut self) {
+    fn count(&mut self) {
         self.allocated = self.stream.allocated().saturating_add(self.control.allocated());
-        if let Some(gate) = &self.gate {
-            self.allocated = self.allocated.saturating_add(gate.allocated());
+        match &self.gate {
+            Some(_) => self.count_gated(),
+            None => self.open = self.stream.len().saturating_add(self.control.len()),
         }
     }
 
     fn recount(&self) -> usize {
         let gate = self.gate.as_ref().map_or(0, |gate| gate.allocated());
         self.stream.recount().saturating_add(self.control.recount()).saturating_add(gate)
+    }
+
+    fn recount_open(&self) -> usize {
+        match &self.gate {
+            Some(gate) => gate.open_len(),
+            None => self.stream.len().saturating_add(self.control.len()),
+        }
     }
 
     const fn lane(&mut self, lane: LaneKind) -> &mut Lane {
@@ -260,9 +273,10 @@ impl Outbound {
 }
 
 impl Buf for Outbound {
+    #[inline]
     fn remaining(&self) -> usize {
-        let (control, passing, stream) = self.open();
-        control.saturating_add(passing).saturating_add(stream)
+        debug_assert_eq!(self.open, self.recount_open(), "what may leave was not counted");
+        self.open
     }
 
     fn chunk(&self) -> &[u8] {
@@ -310,7 +324,7 @@ impl Buf for Outbound {
         if left > 0 {
             self.stream_partial = self.stream.take(left);
         }
-        self.charge();
+        self.count();
     }
 }
 

@@ -4,6 +4,7 @@ mod answers;
 mod costs;
 mod ending;
 mod handshake;
+mod holding;
 mod inbound;
 mod memory;
 mod progress;
@@ -28,9 +29,7 @@ use crate::effects::{Effects, Turn};
 use crate::error::CloseReason;
 use crate::id::SessionId;
 use crate::outbound::Outbound;
-use crate::planted::{Defect, is_planted};
 use crate::session_config::SessionConfig;
-use crate::store::Awaited;
 
 /// Bytes that a connection may send before its handshake is done.
 const HANDSHAKE_ROOM: usize = MAGIC.len() + HEADER_LEN + Limits::MAX_HANDSHAKE_FRAME as usize;
@@ -168,11 +167,11 @@ impl Session {
         if broker.end_expired(now) {
             return Turn::More;
         }
-        let start = broker.begin_exchange(self.id);
+        let mut start = broker.begin_exchange(self.id);
         (self.allowance, self.is_scarce) = (start.allowance, start.is_scarce);
         (self.lacks, self.wants) = (0, 0);
-        if let Some(stored) = start.stored {
-            self.outbound.release(stored);
+        if broker.is_storing() {
+            start.close = self.release(broker).or(start.close);
         }
         if let Some(reason) = start.close {
             // Its Fatal was not sent before, unless it is over already.
@@ -191,7 +190,9 @@ impl Session {
         if self.state == State::Open {
             applied = self.apply(now, broker, effects);
         }
-        self.hold_answers(broker, effects);
+        if broker.is_storing() {
+            self.hold_answers(broker, effects);
+        }
         let mut stopping = Turn::Done;
         if let Some(stops_at) = start.stops_at {
             stopping = self.stop(now, stops_at, broker);
@@ -214,8 +215,7 @@ impl Session {
             }
         }
         if broker.is_storing() {
-            let awaited = broker.awaited(false).filter(|_| !is_planted(Defect::UnheldRecords));
-            self.hold(awaited, broker, effects);
+            self.hold_records(broker, effects);
         }
         self.timers.observe(&self.outbound);
         if let State::Ending(reason) | State::Ended(reason) = self.state {
@@ -355,24 +355,6 @@ impl Session {
         self.inbound.shrink();
         self.outbound.shrink();
         self.answers.shrink();
-    }
-
-    /// The answers that were put into the output wait for a commit, if there is a store.
-    fn hold_answers(&mut self, broker: &mut Broker, effects: &mut Effects) {
-        if broker.is_storing() {
-            // Changes that no answer reveals may wait.
-            broker.notice_changes(effects);
-            let awaits_sync = core::mem::take(&mut self.awaits_sync);
-            self.hold(broker.awaited(awaits_sync), broker, effects);
-        }
-    }
-
-    /// What was put into the output waits for a commit.
-    fn hold(&mut self, awaited: Option<Awaited>, broker: &mut Broker, effects: &mut Effects) {
-        let awaited = self.outbound.hold(awaited);
-        if awaited.is_some() || broker.is_behind() {
-            broker.wait_for_store(self.id, awaited, effects);
-        }
     }
 
     /// Bytes that the frame at the front of the received ones lacks, if it is read.

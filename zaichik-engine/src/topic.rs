@@ -189,8 +189,8 @@ impl Topic {
         let keys = self.keys.as_ref().map_or(0, |keys| keys.footprint().saturating_add(size_of::<Keys>()));
         let newest = self.newest.as_ref().map_or(0, |newest| newest.footprint());
         let keys = keys.saturating_add(newest);
-        let rest = self.cursors.footprint().saturating_add(self.staging_footprint());
-        self.log.footprint().saturating_add(keys).saturating_add(rest)
+        let rest = self.cursors.footprint().saturating_add(keys);
+        self.log.footprint().saturating_add(rest).saturating_add(self.staging_footprint())
     }
 
     /// The steps of work done in this topic since the last call (rule S14).

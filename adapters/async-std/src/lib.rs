@@ -46,13 +46,16 @@ pub use zaichik_driver::{
 };
 #[cfg(feature = "server")]
 pub use zaichik_driver::{
-    BrokerConfig, BrokerHandle, ConfigError, Declared, ServerError, Stats, TopicSettings,
+    BrokerConfig, BrokerHandle, ConfigError, Declared, ServerError, Stats, Store, StoreError, TopicSettings,
 };
 pub use zaichik_driver::{
     Clock, CompactionMode, Counter, CounterValue, Duplicate, Endpoint, FaultCode, FuturesIo, FuturesListener,
     GapReason, Io, Limits, Listener, LocalIo, NameError, OnConflict, Overflow, ProtocolError, ProtocolFault,
     RecordError, Refusal, RefusalCode, Runtime, Start, Timer, Timestamp, TopicOptions, TopicStatus,
 };
+
+#[cfg(feature = "storage")]
+pub use zaichik_storage::{Continuity, StorageError};
 
 /// The async-std runtime: one for the whole process, started when it is first needed.
 #[derive(Debug, Clone, Copy)]
@@ -65,6 +68,10 @@ pub type Server = zaichik_driver::Server<AsyncStd>;
 /// A broker inside the program.
 #[cfg(feature = "server")]
 pub type EmbeddedBroker = zaichik_driver::EmbeddedBroker<AsyncStd>;
+
+/// A directory in which a broker keeps its state.
+#[cfg(feature = "storage")]
+pub type Storage = zaichik_storage::Storage<AsyncStd>;
 
 /// A client of a broker; it reconnects automatically.
 #[cfg(feature = "client")]

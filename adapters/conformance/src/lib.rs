@@ -30,6 +30,7 @@ mod peer;
 mod proxy;
 mod publishing;
 mod session;
+mod shared;
 mod state;
 mod timely;
 mod wire;
@@ -90,6 +91,9 @@ cases! { $
     durable {
         d_02_uncommitted_messages_are_redelivered_in_order
         d_08_a_fenced_client_stays_fenced
+    }
+    shared {
+        g_02_what_a_member_held_comes_to_the_others_when_its_connection_breaks
     }
     publishing {
         p4_a_dropped_client_still_sends_accepted_requests

@@ -8,6 +8,7 @@ use std::task::{Context, Poll, ready};
 
 use bytes::{Buf, BytesMut};
 use zaichik_driver::{Io, Runtime};
+use zaichik_proto::Version;
 use zaichik_testkit::RawClient;
 
 /// Maximum bytes of one read.
@@ -40,7 +41,11 @@ impl<R: Runtime> Peer<R> {
     }
 
     pub(crate) async fn shake_hands(&self) {
-        self.hello(b"");
+        self.shake_hands_as(Version::One).await;
+    }
+
+    pub(crate) async fn shake_hands_as(&self, version: Version) {
+        self.hello_as(version, b"");
         self.until(RawClient::instance, "the Welcome").await;
         self.take_control();
         self.take_log();

@@ -12,7 +12,7 @@ use crate::http::{BuildInfo, Http};
 use crate::plan::Plan;
 use crate::ready::ReadyDescriptor;
 use crate::run_error::RunError;
-use crate::storage::Storage;
+use crate::storage::{self, Storage};
 use crate::{Options, Signal, descriptors, exit_code, log, signals, topics, usage};
 
 /// The commit that the command was built from, if the build sets it.
@@ -107,12 +107,12 @@ impl Process {
                 segment_size: settings.storage_segment_size,
                 accepts_clock: self.plan.accepts_clock,
             };
-            let recovery = storage.recover::<R>(config, self.clock);
+            let recovery = storage.recover::<R>(config);
             let recovery = serve_during(http.as_mut(), recovery);
             let Some(recovered) = signals::unless_interrupted(signals.as_mut().ok(), recovery).await else {
                 return Ok(());
             };
-            let (broker, meter) = recovered?.start()?;
+            let (broker, meter) = storage::start(recovered?, self.clock)?;
             (broker, Some(meter))
         } else {
             (EmbeddedBroker::<R>::start(config)?, None)

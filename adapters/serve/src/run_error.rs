@@ -8,6 +8,7 @@ use std::time::Duration;
 use thiserror::Error;
 use zaichik_driver::ServerError;
 use zaichik_engine::store::RowError;
+use zaichik_storage::StorageError;
 use zaichik_store_journal::{File, OpenError, StoreError as JournalError};
 
 use crate::config::Mistake;
@@ -34,9 +35,16 @@ pub(crate) enum RunError {
     },
 }
 
-impl From<JournalError> for RunError {
-    fn from(error: JournalError) -> Self {
-        Self::Directory(error.into())
+impl From<StorageError> for RunError {
+    fn from(error: StorageError) -> Self {
+        match error {
+            StorageError::Server(error) => Self::Server(error),
+            StorageError::Directory(error) => Self::Directory(error),
+            StorageError::Rows(error) => Self::Rows(error),
+            StorageError::Clock { behind } => Self::Clock { behind },
+            // There are no others yet.
+            _ => Self::Server(ServerError::Failed),
+        }
     }
 }
 

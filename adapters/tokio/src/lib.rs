@@ -28,6 +28,33 @@
 //!
 //! [`EmbeddedBroker::start`] and [`client`](EmbeddedBroker::client) do the same without a socket.
 //!
+//! # Storage
+//!
+//! A broker keeps its state in memory, unless it has a directory. Then what it has answered is there after any end of the
+//! process; [`Server::listen`] gives such a broker sockets.
+//!
+//! ```
+//! use std::time::Duration;
+//! use zaichik_tokio::{BrokerConfig, Storage, TopicOptions};
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # let dir = std::env::temp_dir().join(format!("zaichik-tokio-{}", std::process::id()));
+//! let broker = Storage::new(&dir).start(BrokerConfig::default()).await?;
+//! let client = broker.client();
+//! client.create_topic("orders", TopicOptions::new().retain_forever()).await?;
+//! client.publish("orders", "three carrots").await?;
+//! client.close().await?;
+//! broker.shutdown(Duration::from_secs(1)).await?;
+//!
+//! let broker = Storage::new(&dir).start(BrokerConfig::default()).await?;
+//! assert_eq!(broker.client().topic("orders").await?.messages, 1);
+//! broker.shutdown(Duration::ZERO).await?;
+//! # std::fs::remove_dir_all(&dir)?;
+//! # Ok(())
+//! # }
+//! ```
+//!
 //! # Tests
 //!
 //! Time is tokio's. In a test that pauses it (tokio's feature `test-util`), an [`EmbeddedBroker`] and its clients do not
@@ -71,13 +98,16 @@ pub use zaichik_driver::{
 };
 #[cfg(feature = "server")]
 pub use zaichik_driver::{
-    BrokerConfig, BrokerHandle, ConfigError, Declared, ServerError, Stats, TopicSettings,
+    BrokerConfig, BrokerHandle, ConfigError, Declared, ServerError, Stats, Store, StoreError, TopicSettings,
 };
 pub use zaichik_driver::{
     Clock, CompactionMode, Counter, CounterValue, Duplicate, Endpoint, FaultCode, GapReason, Io, Limits,
     Listener, LocalIo, NameError, OnConflict, Overflow, ProtocolError, ProtocolFault, RecordError, Refusal,
     RefusalCode, Runtime, Start, Timer, Timestamp, TopicOptions, TopicStatus,
 };
+
+#[cfg(feature = "storage")]
+pub use zaichik_storage::{Continuity, StorageError};
 
 /// The tokio runtime. Tasks run in the runtime of the caller.
 #[derive(Debug, Clone, Copy)]
@@ -90,6 +120,10 @@ pub type Server = zaichik_driver::Server<Tokio>;
 /// A broker inside the program.
 #[cfg(feature = "server")]
 pub type EmbeddedBroker = zaichik_driver::EmbeddedBroker<Tokio>;
+
+/// A directory in which a broker keeps its state.
+#[cfg(feature = "storage")]
+pub type Storage = zaichik_storage::Storage<Tokio>;
 
 /// A client of a broker; it reconnects automatically.
 #[cfg(feature = "client")]

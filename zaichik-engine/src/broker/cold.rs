@@ -137,15 +137,18 @@ impl Broker {
     }
 
     /// Asks for the chunk that a request needs, if that is cold; returns whether the request has to wait for it.
+    #[inline]
     pub(super) fn awaits_fetch(
         &mut self,
         now: Timestamp,
         session: SessionId,
         frame: &ClientFrame<'_>,
     ) -> bool {
-        if !self.topics.fetching.has_evicted {
-            return false;
-        }
+        self.topics.fetching.has_evicted && self.fetch_for(now, session, frame)
+    }
+
+    #[cold]
+    fn fetch_for(&mut self, now: Timestamp, session: SessionId, frame: &ClientFrame<'_>) -> bool {
         let Some((id, chunk)) = self.chunk_of(now, session, frame) else { return false };
         self.topics.want(id, chunk);
         self.topics.fetching.sessions.insert(session);
@@ -153,7 +156,6 @@ impl Broker {
     }
 
     /// Tells the caller that there is something to fetch.
-    #[inline]
     pub(super) fn notice_fetches(&self, effects: &mut Effects) {
         if !self.topics.fetching.asked.is_empty() {
             effects.fetch();

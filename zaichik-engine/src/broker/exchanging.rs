@@ -17,7 +17,6 @@ use crate::id::SessionId;
 use crate::outbound::Outbound;
 use crate::session_config::SessionConfig;
 use crate::steps::STEPS_PER_EXCHANGE;
-use crate::store::Progress;
 
 /// Maximum subscriptions of a session that one exchange examines while the broker stops.
 const OWES_PER_CALL: u64 = 1_024;
@@ -41,8 +40,6 @@ pub(crate) struct ExchangeStart {
     pub(crate) close: Option<CloseReason>,
     /// To stop by then.
     pub(crate) stops_at: Option<Timestamp>,
-    /// How far the store is, if there is one.
-    pub(crate) stored: Option<Progress>,
     /// Bytes that its buffers may hold until the next exchange.
     pub(crate) allowance: usize,
     /// Whether other sessions need memory, so that it should keep none for later.
@@ -105,8 +102,7 @@ impl Broker {
             }
             None => (0, Some(CloseReason::Internal)),
         };
-        let close = if self.has_failed() { Some(CloseReason::Internal) } else { close };
-        ExchangeStart { close, stops_at, stored: self.stored(), allowance, is_scarce }
+        ExchangeStart { close, stops_at, allowance, is_scarce }
     }
 
     /// A session is over: its subscriptions end, or wait for another session, a bounded number of them in each call.
@@ -273,7 +269,11 @@ impl Broker {
         };
         let mut examined = 0;
         let members = entry.shared.iter().flat_map(|shared| shared.numbers.values());
-        for key in members.take(OWES_PER_CALL as usize) {
+        for key in members {
+            if examined >= OWES_PER_CALL {
+                break;
+            }
+            examined = examined.saturating_add(1);
             if self.subscriptions.members.get(*key).is_some_and(|member| member.records() > 0) {
                 return Owes::Something;
             }
@@ -304,10 +304,10 @@ impl Broker {
     ) -> ExchangeEnd {
         let throttled = self.sessions.exchanged(self.now, id, report, &mut self.memory, &mut self.readiness);
         self.memory.retired().sweep();
-        self.topics.evict(self.now, &mut self.memory);
-        self.notice_fetches(effects);
+        if self.is_storing() {
+            self.keep_store_busy(effects);
+        }
         let more = self.release_waiting(effects);
-        self.notice_changes(effects);
         self.rearm(effects);
         ExchangeEnd { throttled, more }
     }

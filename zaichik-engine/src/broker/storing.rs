@@ -259,8 +259,12 @@ impl Broker {
     /// Whether requests wait until the store has taken what has changed.
     #[inline]
     pub(crate) fn is_behind(&self) -> bool {
-        self.storing.is_some()
-            && (self.changed_rows() >= MAX_CHANGED_ROWS || self.topics.unstaged() >= MAX_UNSTAGED_BYTES)
+        self.storing.is_some() && self.is_store_behind()
+    }
+
+    #[cold]
+    fn is_store_behind(&self) -> bool {
+        self.changed_rows() >= MAX_CHANGED_ROWS || self.topics.unstaged() >= MAX_UNSTAGED_BYTES
     }
 
     /// The commit that answers and deliveries wait for; some answers wait until it is synced.
@@ -289,6 +293,14 @@ impl Broker {
             storing.lazy_since = Some(now);
             effects.store();
         }
+    }
+
+    /// What an exchange left for the store to do.
+    #[cold]
+    pub(super) fn keep_store_busy(&mut self, effects: &mut Effects) {
+        self.topics.evict(self.now, &mut self.memory);
+        self.notice_fetches(effects);
+        self.notice_changes_now(effects);
     }
 
     /// A session's output waits for a commit; or, without one, its requests wait until the store has taken what has changed.

@@ -256,7 +256,7 @@ impl Subscriptions {
 
     /// Charges the memory that a subscription holds, and schedules the end of its pause.
     pub(super) fn settle(&mut self, key: SubKey, memory: &mut Memory) {
-        if !is_planted(Defect::UnmarkedCursor) {
+        if self.changes.is_some() && !is_planted(Defect::UnmarkedCursor) {
             self.changed(key);
         }
         self.settle_charge(key, memory);
@@ -309,7 +309,7 @@ impl Subscriptions {
     }
 
     /// A subscription has changed; one that is not durable is not stored.
-    #[inline]
+    #[cold]
     fn changed(&mut self, key: SubKey) {
         let Some(changes) = &mut self.changes else { return };
         if let Some(durable) = self.entries.get_mut(key.0).and_then(|one| one.durable.as_mut()) {

@@ -255,27 +255,33 @@ impl Topics {
     /// A cursor of a topic was raised or removed: frees some of the records that no subscription needs any more.
     pub(super) fn release_committed(&mut self, id: TopicId, memory: &mut Memory) {
         self[id].release_committed(memory.retired());
-        let changes = if is_planted(Defect::UnmarkedRemoval) { self.changes.take() } else { None };
+        if is_planted(Defect::UnmarkedRemoval) {
+            return self.settle_charge(id, memory);
+        }
         self.settle_read(id, memory);
-        self.changes = changes.or_else(|| self.changes.take());
     }
 
     /// Settles a topic that was read. It concerns a store only if that removed something: or else each delivery would wait for
     /// a commit.
     pub(super) fn settle_read(&mut self, id: TopicId, memory: &mut Memory) {
-        if self[id].has_only_been_read() {
-            self.settle_charge(id, memory);
-        } else {
-            self.settle(id, memory);
+        self.settle_charge(id, memory);
+        if self.changes.is_some() && !self[id].has_only_been_read() {
+            self.changed(id);
         }
     }
 
     /// If memory is short, frees the records that a topic's subscriptions have committed now rather than later.
+    #[inline]
     pub(super) fn reclaim_if_pressed(&mut self, now: Timestamp, id: TopicId, memory: &mut Memory) {
         if memory.is_pressed() {
-            self[id].housekeep(now, memory.retired());
-            self.settle(id, memory);
+            self.reclaim(now, id, memory);
         }
+    }
+
+    #[cold]
+    fn reclaim(&mut self, now: Timestamp, id: TopicId, memory: &mut Memory) {
+        self[id].housekeep(now, memory.retired());
+        self.settle(id, memory);
     }
 
     /// Frees dead records in up to `count` topics that are due, for about as many steps as an exchange takes.

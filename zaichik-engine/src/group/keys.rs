@@ -51,6 +51,6 @@ impl Keys {
     /// Bytes allocated, about.
     pub(super) fn footprint(&self) -> usize {
         let keys = self.busy.len().saturating_mul(size_of::<(u64, VecDeque<u64>)>());
-        keys.saturating_add(self.blocked.saturating_mul(2 * size_of::<u64>())).saturating_mul(3) / 2
+        keys.saturating_add(self.blocked.saturating_mul(size_of::<[u64; 2]>())).saturating_mul(3) / 2
     }
 }

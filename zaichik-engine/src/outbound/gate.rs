@@ -36,6 +36,17 @@ struct Mark {
 }
 
 impl Gate {
+    /// Bytes of the control lane, of passing frames and of the stream lane that may leave.
+    pub(super) const fn open(&self) -> (usize, usize, usize) {
+        (self.open.control, self.passing.len(), self.open.stream)
+    }
+
+    /// The sum of these.
+    pub(super) const fn open_len(&self) -> usize {
+        let (control, passing, stream) = self.open();
+        control.saturating_add(passing).saturating_add(stream)
+    }
+
     /// Bytes of the control lane that may leave.
     pub(super) const fn open_control(&self) -> usize {
         self.open.control

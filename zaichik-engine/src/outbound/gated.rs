@@ -4,10 +4,18 @@ use super::gate::Gate;
 use super::{Filler, Outbound};
 
 impl Outbound {
+    /// Counts, besides what the lanes allocate, what the gate does, and what may leave.
+    #[cold]
+    pub(super) fn count_gated(&mut self) {
+        let Some(gate) = &self.gate else { return };
+        self.allocated = self.allocated.saturating_add(gate.allocated());
+        self.open = gate.open_len();
+    }
+
     /// The first bytes that may leave.
     #[cold]
     pub(super) fn gated_chunk<'a>(&'a self, gate: &'a Gate) -> &'a [u8] {
-        let (control, passing, stream) = self.open();
+        let (control, passing, stream) = gate.open();
         let (lane, limit) = if self.stream_partial > 0 {
             (&self.stream, self.stream_partial)
         } else if gate.passing_partial > 0 {
@@ -25,7 +33,7 @@ impl Outbound {
 
     #[cold]
     pub(super) fn fill_gated<'a>(&'a self, gate: &'a Gate, filler: &mut Filler<'_, 'a>) {
-        let (control, passing, stream) = self.open();
+        let (control, passing, stream) = gate.open();
         filler.add(self.stream.chunks(0), self.stream_partial);
         filler.add(gate.passing.chunks(0), gate.passing_partial);
         filler.add(self.control.chunks(0), control);
@@ -34,25 +42,16 @@ impl Outbound {
         filler.add(self.stream.chunks(self.stream_partial), rest);
     }
 
-    /// Bytes of the control lane, of passing frames and of the stream lane that may leave.
-    #[inline]
-    pub(super) fn open(&self) -> (usize, usize, usize) {
-        match &self.gate {
-            Some(gate) => (gate.open_control(), gate.passing.len(), gate.open_stream()),
-            None => (self.control.len(), 0, self.stream.len()),
-        }
-    }
-
     /// Takes bytes of what may leave.
     #[cold]
     pub(super) fn advance_gated(&mut self, count: usize) {
+        let Some((control, passing, _)) = self.gate.as_ref().map(|gate| gate.open()) else { return };
         let mut left = count;
         let mut part = |limit: usize| {
             let part = left.min(limit);
             left = left.saturating_sub(part);
             part
         };
-        let (control, passing, _) = self.open();
         let partial = part(self.stream_partial);
         if partial > 0 {
             self.stream_partial = self.stream_partial.saturating_sub(partial);
@@ -83,6 +82,6 @@ impl Outbound {
         if let Some(gate) = &mut self.gate {
             gate.took(control, partial.saturating_add(left));
         }
-        self.charge();
+        self.count();
     }
 }

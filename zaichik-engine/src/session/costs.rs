@@ -31,8 +31,8 @@ pub(super) fn longest_answer(frame: &ClientFrame<'_>) -> Option<usize> {
         ClientFrame::Describe(Describe {
             subject: Subject::Topics { .. } | Subject::Subscriptions { .. },
             ..
-        }) => return Some(PAGE),
-        ClientFrame::DescribeShared(_) => return Some(PAGE),
+        })
+        | ClientFrame::DescribeShared(_) => return Some(PAGE),
         ClientFrame::Ack(Ack { ranges, .. })
         | ClientFrame::NackShared(NackShared { ranges, .. })
         | ClientFrame::Extend(Extend { ranges, .. }) => {

@@ -330,7 +330,7 @@ impl Session {
             return;
         }
         let acked = result.map(|Outcome { cursor, not_held }| {
-            let not_held = List::encode_into(&mut bytes, not_held.into_iter());
+            let not_held = List::encode_into(&mut bytes, not_held);
             ServerFrame::Acked(Acked { request, cursor, not_held })
         });
         self.answer(request, NO_TOPIC, acked, broker, effects);
@@ -387,7 +387,9 @@ impl Session {
     fn begin_unheld(&mut self, broker: &mut Broker, effects: &mut Effects) {
         debug_assert_eq!(self.run.uncharged(), 0, "the changes of a run are noticed when it is settled");
         self.answers.flush(&mut self.outbound);
-        self.hold_answers(broker, effects);
+        if broker.is_storing() {
+            self.hold_answers(broker, effects);
+        }
     }
 
     fn reject(

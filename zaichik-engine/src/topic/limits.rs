@@ -48,11 +48,22 @@ impl Topic {
     }
 
     /// With `overflow = drop_oldest`: removes the oldest records until the rest is within the limits.
+    #[inline]
     pub(super) fn drop_oldest(&mut self, at: u64) {
         self.over_limit_at = None;
-        if self.settings.overflow != Overflow::DropOldest {
-            return;
+        if self.settings.overflow == Overflow::DropOldest && self.may_exceed_limits() {
+            self.drop_excess(at);
         }
+    }
+
+    /// Whether the records do not fit, or some of them may be dead, so that what counts is to be found out.
+    #[inline]
+    const fn may_exceed_limits(&self) -> bool {
+        self.log.has_deaths() || !self.log.amount().fits(self.limits())
+    }
+
+    #[inline(never)]
+    fn drop_excess(&mut self, at: u64) {
         // Dead records do not count, and new ones may be dead already: a tombstone without a time to live is. No live
         // record is removed because of one whose death is not settled yet.
         if !self.log.settle(at, SETTLED_AT_ONCE) {
@@ -61,9 +72,7 @@ impl Topic {
         }
         let first = self.log.first_within(self.limits());
         self.remove_by_limit(|log| log.raise_first(first));
-        if self.log.cold_bytes() > 0 {
-            self.log.owe_first(self.limits());
-        }
+        self.log.owe_first(self.limits());
     }
 
     /// Removes what limits have removed while it was only in the store.

@@ -64,14 +64,16 @@ pub(crate) struct Log {
     is_shared: bool,
     /// Bytes of all other allocations.
     chunk_charges: usize,
-    /// Bytes of the records that are only in the store.
+    /// Chunks whose records are only in the store.
+    cold_chunks: usize,
+    /// Bytes of these records.
     cold_bytes: u64,
     /// Whether a newer record of a key supersedes the older ones.
     is_latest: bool,
     /// Which records died, and which will. Present in `latest` mode, and while a record has its own time to live.
     compaction: Option<Box<Compaction>>,
     first: Position,
-    /// The offset that the first one would have if no chunk were cold.
+    /// While chunks are cold: the offset that the first one would have if none were.
     owed_first: u64,
     /// What limits have removed, also where the first offset can't say it.
     dropped: Dropped,
@@ -222,7 +224,7 @@ impl Log {
 
     /// Records between the first and the end, and their bytes.
     #[inline]
-    pub(super) const fn amount(&self) -> Amount {
+    pub(in crate::topic) const fn amount(&self) -> Amount {
         Amount { records: self.len(), bytes: self.bytes() }
     }
 
@@ -263,7 +265,7 @@ impl Log {
             self.first_bytes = self.end_bytes;
             return;
         };
-        if let Some(Cold { first_timestamp, .. }) = part.cold {
+        if let Some(&Cold { first_timestamp, .. }) = part.cold {
             (self.first_bytes, self.first_timestamp, self.first_own_death) =
                 (part.span.base, first_timestamp, u64::MAX);
             return;
@@ -280,11 +282,11 @@ impl Log {
         (self.first_bytes, self.first_timestamp, self.first_own_death) = (bytes, timestamp, death);
     }
 
-    /// Bytes allocated.
+    /// Bytes allocated, without those that are used [to know what is staged](Self::staging_footprint).
     pub(crate) fn footprint(&self) -> usize {
         let chunks = self.chunks.capacity().saturating_mul(size_of::<Chunk>());
         let compaction = self.compaction.as_ref().map_or(0, |compaction| compaction.footprint());
-        let tables = chunks.saturating_add(compaction).saturating_add(self.staging_footprint());
+        let tables = chunks.saturating_add(compaction);
         self.tail_charge.saturating_add(self.chunk_charges).saturating_add(tables)
     }
 

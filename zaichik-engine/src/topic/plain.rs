@@ -54,8 +54,8 @@ impl Topic {
     }
 
     /// Appends the leading publishes that qualify, as long as their records have at most `bytes` bytes; `None` if there
-    /// is none.
-    #[inline]
+    /// is none. Not inlined, because the loop would have too few registers in a large caller.
+    #[inline(never)]
     pub(crate) fn append_alike(
         &mut self,
         now: Timestamp,

@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 
 use super::Topic;
+use super::log::Log;
 use crate::planted::{Defect, is_planted};
 use crate::store::{Key, KeysRow, Op, RememberedKey, Row, TopicRow};
 
@@ -19,6 +20,17 @@ pub(super) struct Staging {
     row: Option<TopicRow>,
     /// By their block, the rows of keys: a bit for each offset of the block whose key is in the row.
     keys: BTreeMap<u64, u128>,
+}
+
+impl Staging {
+    #[cold]
+    fn footprint(&self, log: &Log) -> usize {
+        let name = self.row.as_ref().map_or(0, |row| row.name.len());
+        let eras = self.row.as_ref().map_or(0, |row| row.eras.capacity().saturating_mul(16));
+        let keys = self.keys.len().saturating_mul(KEYS_ROW_BYTES);
+        let own = keys.saturating_add(name).saturating_add(eras).saturating_add(size_of::<Self>());
+        own.saturating_add(log.staging_footprint())
+    }
 }
 
 const _: () = assert!(Row::BLOCK == u128::BITS as u64);
@@ -76,14 +88,10 @@ impl Topic {
         usize::try_from(self.log.unstaged()).unwrap_or(usize::MAX)
     }
 
-    /// Bytes allocated to know what is staged, without those of the log.
+    /// Bytes allocated to know what is staged, also those of the log.
+    #[inline]
     pub(super) fn staging_footprint(&self) -> usize {
-        self.staging.as_deref().map_or(0, |staging| {
-            let name = staging.row.as_ref().map_or(0, |row| row.name.len());
-            let eras = staging.row.as_ref().map_or(0, |row| row.eras.capacity().saturating_mul(16));
-            let keys = staging.keys.len().saturating_mul(KEYS_ROW_BYTES);
-            keys.saturating_add(name).saturating_add(eras).saturating_add(size_of::<Staging>())
-        })
+        self.staging.as_deref().map_or(0, |staging| staging.footprint(&self.log))
     }
 
     /// Puts keys in a range of offsets whose record lost its row.

@@ -91,6 +91,8 @@ mod start;
 #[cfg(test)]
 mod storage;
 #[cfg(test)]
+mod storage_client;
+#[cfg(test)]
 mod storage_damage;
 mod storing;
 #[cfg(test)]

@@ -145,10 +145,12 @@ fn g_07_one_record_of_a_key_at_a_time_in_order() {
         let (mut world, mut dice) = (World::new(), Dice::new(seed));
         let writer = world.topic(TopicOptions::new().retain_forever());
         let terms = G.window(4).by_key().deadline(3 * SECOND);
-        let mut members = vec![member(&mut world, terms), member(&mut world, terms)];
+        let mut members = [member(&mut world, terms), member(&mut world, terms)];
         let keys = ["k", "l", "m", ""];
         let mut published = 0u64;
-        let (mut held, mut done): (Vec<(usize, u64, Option<Vec<u8>>)>, Vec<u64>) = (Vec::new(), Vec::new());
+        // Members, offsets and keys.
+        let mut held: Vec<(usize, u64, Option<Vec<u8>>)> = Vec::new();
+        let mut done = Vec::new();
         for _ in 0..150 {
             match dice.below(8) {
                 0..3 => {
@@ -222,6 +224,7 @@ fn g_07_one_record_of_a_key_at_a_time_in_order() {
     }
 }
 
+/// Rule G7.
 #[test]
 fn g_07_a_key_that_is_held_holds_no_other_up() {
     let mut world = World::new();

@@ -87,35 +87,35 @@ fn g14_a_row_that_contradicts_others_is_refused() {
     assert_eq!(with(&|_| {}), Ok(()));
     let beyond = with(&|row| {
         if let Row::Group(group) = row {
-            group.done = vec![(1, 4)]
+            group.done = vec![(1, 4)];
         }
     })
     .unwrap_err();
     assert!(beyond.to_string().contains(&group("g")), "{beyond}");
     let twice = with(&|row| {
         if let Row::Group(group) = row {
-            group.name = "d".into()
+            group.name = "d".into();
         }
     })
     .unwrap_err();
     assert!(twice.to_string().contains(&group("d")), "{twice}");
     let touching = with(&|row| {
         if let Row::Group(group) = row {
-            group.done = vec![(0, 1)]
+            group.done = vec![(0, 1)];
         }
     })
     .unwrap_err();
     assert!(touching.to_string().contains("what is done"), "{touching}");
     let settled = with(&|row| {
         if let Row::Group(group) = row {
-            group.failures = vec![(1, 1)]
+            group.failures = vec![(1, 1)];
         }
     })
     .unwrap_err();
     assert!(settled.to_string().contains("failures"), "{settled}");
     let unknown = with(&|row| {
         if let Row::Group(group) = row {
-            group.topic = 7
+            group.topic = 7;
         }
     })
     .unwrap_err();

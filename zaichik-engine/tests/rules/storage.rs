@@ -1,14 +1,12 @@
 //! Chapter B: a broker that is restored from its rows.
 
-use zaichik_client::{DurableOptions, ProducerIdentity, PublishOptions, SubscribeOptions};
 use zaichik_engine::store::Row;
 use zaichik_proto::{CompactionMode, Overflow, Subject, TopicOptions};
 use zaichik_testkit::Rows;
 
-use crate::client::{create, publish as publish_by, subscribe};
 use crate::latest::{delete, lag, new_reader};
 use crate::producers::{publish, seq};
-use crate::world::{INSTANCE, Peer, Sub, World, keyed, mortal, record, secs, us};
+use crate::world::{INSTANCE, Peer, Sub, World, keyed, mortal, secs, us};
 
 const SECOND: u64 = 1_000_000;
 
@@ -327,40 +325,6 @@ fn b_10_only_what_durable_subscriptions_need_is_kept() {
 }
 
 #[test]
-fn b1_a_client_notices_a_reconnect_and_nothing_else() {
-    let mut world = World::new();
-    let client = world.client_with(|config| config.producer = Some(ProducerIdentity::new(77)));
-    create(&mut world, client, "t", TopicOptions::new().retain_forever());
-    let sub = subscribe(
-        &mut world,
-        client,
-        "t",
-        SubscribeOptions::new().window(9).durable(DurableOptions::new("d")),
-    );
-    for body in ["a", "b", "c"] {
-        publish_by(&mut world, client, "t", body).unwrap();
-    }
-    assert_eq!(world.take(client, sub), ["0=a", "1=b", "2=c"]);
-    world.done(client, |client, now| client.commit(now, sub, 1)).unwrap();
-    // The broker ends when it has applied a publish and its answer is on its way.
-    let pending = world
-        .call(client, |client, now| client.publish(now, "t", &[record(b"d")], PublishOptions::new()))
-        .unwrap();
-    world.break_after(client, 1_000_000, 0);
-    world.step();
-    world.break_link(client, false);
-    world.settle();
-    world.recover();
-    world.break_link(client, true);
-    world.advance(secs(10));
-    let answer = world.answer(client, pending);
-    assert!(matches!(answer, Some(Ok(_))), "{answer:?}");
-    assert_eq!(publish_by(&mut world, client, "t", "e"), Ok(4), "it was stored once");
-    assert_eq!(world.take(client, sub), ["reconnected 2 2", "2=c", "3=d", "4=e"]);
-    assert_eq!(world.call(client, |client, _| client.instance()), Some(INSTANCE));
-}
-
-#[test]
 fn b2_the_end_of_a_connection_by_a_restart_is_no_failure() {
     let mut world = World::new();
     let writer = world.topic(TopicOptions::new().retain_forever());
@@ -407,28 +371,4 @@ fn b_12_without_a_store_nothing_survives() {
     world.restart(9);
     let peer = world.connect();
     assert_eq!((peer.instance(), world.broker.topic_count()), (Some(9), 0));
-}
-
-#[test]
-fn b2_a_client_with_window_0_does_not_hand_out_again_what_was_taken_before_the_cursor_was_stored() {
-    let mut world = World::new();
-    world.topic(TopicOptions::new().retain_forever());
-    let client = world.client();
-    let options = SubscribeOptions::new().window(0).durable(DurableOptions::new("d"));
-    let sub = subscribe(&mut world, client, "t", options);
-    publish_by(&mut world, client, "t", "a").unwrap();
-    assert_eq!(world.take(client, sub), ["0=a"]);
-    let cursor = world.broker.rows().find(|row| matches!(row, Row::Cursor(_))).expect("a cursor");
-    publish_by(&mut world, client, "t", "b").unwrap();
-    assert_eq!(world.take(client, sub), ["1=b"]);
-    // The last commit had the record, but not yet that it was delivered.
-    let is_cursor = |row: &Row| matches!(row, Row::Cursor(_));
-    let rows = world.broker.rows().map(|row| if is_cursor(&row) { cursor.clone() } else { row });
-    let rows: Vec<_> = rows.collect();
-    world.break_link(client, false);
-    world.recover_from(&rows, world.now);
-    world.break_link(client, true);
-    world.advance(secs(10));
-    assert_eq!(publish_by(&mut world, client, "t", "c"), Ok(2));
-    assert_eq!(world.take(client, sub), ["reconnected 2 2", "2=c"]);
 }

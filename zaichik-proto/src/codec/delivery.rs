@@ -40,6 +40,7 @@ impl DeliveryHead {
 
     /// Appends the frame header and the fixed fields of a Delivery; the caller appends the records, `records_len`
     /// bytes.
+    #[inline]
     pub fn encode(&self, records_len: u32, out: &mut BytesMut) {
         let header =
             FrameHeader { body_len: Self::BODY_LEN.saturating_add(records_len), kind: kind::DELIVERY };

@@ -4,10 +4,11 @@ use bytes::Bytes;
 use core::hash::Hasher;
 
 use siphasher::sip::SipHasher13;
-use zaichik_proto::{DeliveryHead, Gap, RecordRef, ServerFrame};
+use zaichik_proto::{DeliveryHead, Gap, RecordRef, ServerFrame, Timestamp};
 
 use super::{Delivery, LEAST_STEPS, MAX_FRAMES, STEPS_PER_FRAME};
 use crate::broker::counters::bump;
+use crate::broker::members::Member;
 use crate::broker::turns::Turns;
 use crate::effects::Effects;
 use crate::group::{Group, MAX_BLOCKED, Offer, Times};
@@ -15,7 +16,7 @@ use crate::id::{MemberKey, SessionId};
 use crate::outbound::{LaneKind, Outbound};
 use crate::ring::Node;
 use crate::subscription::MAX_DELIVERY;
-use crate::topic::{Pull, Want};
+use crate::topic::{Position, Pull, Want};
 
 /// Maximum members of a session whose turns others get at once.
 const PASSED_ON: usize = 64;
@@ -98,38 +99,13 @@ impl Delivery<'_> {
                     has_settled = true;
                 }
                 Pull::Records { data, count, next } => {
-                    let portion = Portion::of(&mut shared.group, &offer, &data, hash_key);
-                    spent = spent.saturating_add(portion.blocked);
-                    let first = from.saturating_add(portion.blocked);
-                    let got = u32::try_from(portion.sizes.len()).unwrap_or(u32::MAX);
-                    if got > 0 {
-                        let is_all = portion.blocked.saturating_add(u64::from(got)) >= u64::from(count);
-                        let end = first.saturating_add(u64::from(got));
-                        let next = if is_all { next } else { offer.from.moved_to(end) };
-                        let offer = Offer { from: offer.from.moved_to(first), ..offer };
-                        let run = (&portion.sizes[..], &portion.keys[..]);
-                        shared.group.hand_out(member.id, &offer, run, Times { now: running, next });
-                        let data = data.slice(portion.from..portion.to);
-                        let head = DeliveryHead {
-                            subscription: member.number,
-                            rewind,
-                            attempt: offer.attempt,
-                            count: got,
-                            first_offset: first,
-                        };
-                        let len = u32::try_from(data.len()).unwrap_or(u32::MAX);
-                        out.stream_frame_with(&data, |out| head.encode(len, out));
-                        bump(&mut stats.records_delivered, u64::from(got));
-                        bump(&mut stats.bytes_delivered, data.len() as u64);
-                        member.last_offset = member.last_offset.max(end.checked_sub(1));
-                        if member.window == 0 {
-                            let _ = shared.group.ack(member.id, (first, end));
-                        } else {
-                            member.got(got, data.len() as u64, running);
-                        }
-                        share = share.saturating_sub(data.len());
-                        has_got = true;
-                    }
+                    let found = Found { data, count, next };
+                    let given = give((&mut shared.group, member), &offer, found, (hash_key, running), out);
+                    bump(&mut stats.records_delivered, given.records);
+                    bump(&mut stats.bytes_delivered, given.bytes as u64);
+                    spent = spent.saturating_add(given.blocked);
+                    share = share.saturating_sub(given.bytes);
+                    has_got = given.records > 0;
                 }
             }
             spent = spent.saturating_add(topic.take_steps());
@@ -173,6 +149,62 @@ impl Delivery<'_> {
         let Self { topics, subscriptions, sessions, readiness, .. } = self;
         Turns { topics, subscriptions, sessions, readiness, asking }
     }
+}
+
+/// Records that were found in the log, and where it goes on.
+#[derive(Debug)]
+struct Found {
+    data: Bytes,
+    count: u32,
+    next: Position,
+}
+
+/// What a member got.
+#[derive(Debug)]
+struct Given {
+    records: u64,
+    bytes: usize,
+    /// Records that wait for their keys.
+    blocked: u64,
+}
+
+/// Puts the part of some records that a member gets into the output.
+fn give(
+    (group, member): (&mut Group, &mut Member),
+    offer: &Offer,
+    found: Found,
+    (hash_key, running): (u128, Timestamp),
+    out: &mut Outbound,
+) -> Given {
+    let Found { data, count, next } = found;
+    let portion = Portion::of(group, offer, &data, hash_key);
+    let first = offer.from.offset.saturating_add(portion.blocked);
+    let records = u32::try_from(portion.sizes.len()).unwrap_or(u32::MAX);
+    if records == 0 {
+        return Given { records: 0, bytes: 0, blocked: portion.blocked };
+    }
+    let end = first.saturating_add(u64::from(records));
+    let is_all = portion.blocked.saturating_add(u64::from(records)) >= u64::from(count);
+    let next = if is_all { next } else { offer.from.moved_to(end) };
+    let offer = Offer { from: offer.from.moved_to(first), ..*offer };
+    group.hand_out(member.id, &offer, (&portion.sizes, &portion.keys), Times { now: running, next });
+    let data = data.slice(portion.from..portion.to);
+    let head = DeliveryHead {
+        subscription: member.number,
+        rewind: group.rewind(),
+        attempt: offer.attempt,
+        count: records,
+        first_offset: first,
+    };
+    let len = u32::try_from(data.len()).unwrap_or(u32::MAX);
+    out.stream_frame_with(&data, |out| head.encode(len, out));
+    member.last_offset = member.last_offset.max(end.checked_sub(1));
+    if member.window == 0 {
+        let _ = group.ack(member.id, (first, end));
+    } else {
+        member.got(records, data.len() as u64, running);
+    }
+    Given { records: u64::from(records), bytes: data.len(), blocked: portion.blocked }
 }
 
 impl Portion {

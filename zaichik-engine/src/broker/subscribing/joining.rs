@@ -1,5 +1,7 @@
 //! Joining a shared subscription and leaving it (rules G1, G10).
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use zaichik_proto::{
     Durable, OnConflict, Refusal, RefusalCode, Subscribe, SubscribeShared, Subscribed, Timestamp,
     Unsubscribed,
@@ -110,7 +112,7 @@ impl Subscribing<'_> {
         let entry = self.sessions.get_mut(joining.session).ok_or(gone)?;
         let memberships = entry.shared.get_or_insert_with(|| {
             let ready = self.readers.readiness.insert_ring();
-            Box::new(Memberships { ready, numbers: Default::default(), groups: Default::default() })
+            Box::new(Memberships { ready, numbers: BTreeMap::new(), groups: BTreeSet::new() })
         });
         let (subscription, members) = self.readers.subscriptions.with_members(key);
         let shared = subscription.shared.as_mut().ok_or(gone)?;

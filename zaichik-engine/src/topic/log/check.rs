@@ -11,6 +11,7 @@ impl Log {
     pub(crate) fn is_consistent(&self) -> bool {
         let charges = self.chunks.iter().map(|chunk| chunk.charge).fold(0, usize::saturating_add);
         let pieces = self.chunks.iter().filter(|chunk| chunk.allocation == self.allocation).count();
+        let cold = self.chunks.iter().filter_map(|chunk| chunk.cold).map(|cold| cold.len as u64);
         let spans = self.chunks.iter().map(|chunk| (chunk.span.start, chunk.end));
         let tail = (!self.tail.is_empty()).then_some((self.tail_span.start, self.end));
         let mut last = 0;
@@ -28,6 +29,8 @@ impl Log {
             && whole
             && charges == self.chunk_charges
             && pieces == self.pieces as usize
+            && cold.clone().count() == self.cold_chunks
+            && cold.fold(0, u64::saturating_add) == self.cold_bytes
             && self.first.offset <= self.end
             && self.tail.len() <= self.tail_charge
             && self.is_compaction_consistent()

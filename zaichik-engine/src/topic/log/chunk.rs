@@ -62,7 +62,7 @@ pub(super) struct Part<'a> {
     pub(super) end: u64,
     pub(super) data: &'a [u8],
     pub(super) losses: Option<&'a Losses>,
-    pub(super) cold: Option<Cold>,
+    pub(super) cold: Option<&'a Cold>,
 }
 
 /// The state of an offset that is not below the first one.

@@ -101,7 +101,7 @@ impl Log {
             let first_timestamp = first_timestamp.unwrap_or(last_timestamp);
             chunk.cold = Some(Cold { len, first_timestamp });
         }
-        self.cold_bytes = self.cold_bytes.saturating_add(len as u64);
+        self.count_cold(len);
         self.steps.add(count as u64);
         Eviction::Done
     }
@@ -123,7 +123,7 @@ impl Log {
         chunk.hot_until = now.saturating_add(HOT_MICROS);
         chunk.data = data;
         self.chunk_charges = self.chunk_charges.saturating_add(cold.len);
-        self.cold_bytes = self.cold_bytes.saturating_sub(cold.len as u64);
+        self.forget_cold(cold);
         if (from..to).contains(&self.first.offset) {
             self.begin_at(self.first.offset);
         }
@@ -135,8 +135,11 @@ impl Log {
     /// The oldest records are to be removed until the rest is within the limits. If they are in a cold chunk, keeps how much
     /// that is: other records may die before the chunk is read back, and then less would have to go.
     pub(in crate::topic) fn owe_first(&mut self, limits: Amount) {
+        if self.cold_at(self.first.offset).is_none() {
+            return;
+        }
         let over = self.amount_alive().without(limits);
-        if self.cold_at(self.first.offset).is_some() && over != Amount::default() {
+        if over != Amount::default() {
             self.owe(over);
         }
     }
@@ -194,7 +197,13 @@ impl Log {
     }
 
     /// The offsets of the cold chunk that has this one.
+    #[inline]
     pub(crate) fn cold_at(&self, offset: u64) -> Option<(u64, u64)> {
+        if self.has_cold() { self.cold_chunk_at(offset) } else { None }
+    }
+
+    #[cold]
+    fn cold_chunk_at(&self, offset: u64) -> Option<(u64, u64)> {
         let chunk = self.chunks.get(self.index_of(offset))?;
         let exists = chunk.span.start <= offset && self.first.offset < chunk.end;
         (chunk.cold.is_some() && exists).then_some((chunk.span.start, chunk.end))
@@ -231,19 +240,36 @@ impl Log {
         Some((chunk.span.start, chunk.end))
     }
 
+    /// Whether a chunk is cold; one that has lost all of its records has no bytes.
+    #[inline]
+    pub(crate) const fn has_cold(&self) -> bool {
+        self.cold_chunks > 0
+    }
+
     /// Bytes of records that are only in the store.
     pub(crate) const fn cold_bytes(&self) -> u64 {
         self.cold_bytes
     }
 
-    /// A chunk is removed.
-    pub(super) fn forget_cold(&mut self, chunk: &Chunk) {
-        let len = chunk.cold.map_or(0, |cold| cold.len);
+    /// A chunk with so many bytes of records became cold.
+    pub(super) const fn count_cold(&mut self, len: usize) {
+        self.cold_chunks = self.cold_chunks.saturating_add(1);
+        self.cold_bytes = self.cold_bytes.saturating_add(len as u64);
+    }
+
+    /// A cold chunk is removed, or was read back.
+    #[cold]
+    pub(super) const fn forget_cold(&mut self, Cold { len, .. }: Cold) {
+        self.cold_chunks = self.cold_chunks.saturating_sub(1);
         self.cold_bytes = self.cold_bytes.saturating_sub(len as u64);
     }
 
     /// The offset to which the first one can be raised: not into a cold chunk. Keeps what is owed.
+    #[inline]
     pub(super) fn reachable(&mut self, offset: u64) -> u64 {
+        if !self.has_cold() {
+            return offset;
+        }
         self.owed_first = self.owed_first.max(offset);
         match self.cold_at(offset) {
             Some((start, _)) => start.max(self.first.offset),

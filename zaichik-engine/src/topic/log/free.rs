@@ -57,7 +57,9 @@ impl Log {
 
     /// Releases the memory of a removed chunk.
     fn release(&mut self, chunk: Chunk, retired: &mut Retired) {
-        self.forget_cold(&chunk);
+        if let Some(cold) = chunk.cold {
+            self.forget_cold(cold);
+        }
         if let Some(compaction) = &mut self.compaction {
             compaction.release_losses(chunk.losses.as_deref());
         }

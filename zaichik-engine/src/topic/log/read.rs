@@ -69,6 +69,7 @@ impl Log {
         let next = seen(chunk.span.start, offset, stop);
         let data = chunk.data.slice(begin..stop);
         if offset == chunk.end
+            && chunk.hot_until > 0
             && let Some(chunk) = self.chunks.get_mut(index)
         {
             chunk.hot_until = 0;
@@ -286,7 +287,13 @@ impl Log {
     /// A chunk, or the tail if it is not empty.
     pub(super) fn part(&self, index: usize) -> Option<Part<'_>> {
         if let Some(Chunk { span, end, data, losses, cold, .. }) = self.chunks.get(index) {
-            return Some(Part { span: *span, end: *end, data, losses: losses.as_deref(), cold: *cold });
+            return Some(Part {
+                span: *span,
+                end: *end,
+                data,
+                losses: losses.as_deref(),
+                cold: cold.as_ref(),
+            });
         }
         if self.tail.is_empty() {
             return None;

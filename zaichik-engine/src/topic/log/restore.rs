@@ -71,6 +71,7 @@ impl Log {
         if let Some((span, chunk_end, cold)) = joined {
             (span.last_timestamp, *chunk_end) = (last_timestamp, end);
             cold.len = cold.len.saturating_add(len);
+            self.cold_bytes = self.cold_bytes.saturating_add(len as u64);
         } else {
             let span = Span { start: head.start, base: self.end_bytes, last_timestamp, has_own: false };
             let (allocation, cold) = (self.allocation.wrapping_sub(1), Some(Cold { len, first_timestamp }));
@@ -85,8 +86,8 @@ impl Log {
                 cold,
                 hot_until: 0,
             });
+            self.count_cold(len);
         }
-        self.cold_bytes = self.cold_bytes.saturating_add(len as u64);
         (self.end, self.last_timestamp) = (end, last_timestamp);
         self.end_bytes = self.end_bytes.saturating_add(len as u64);
         true

@@ -135,7 +135,8 @@ impl Log {
     }
 
     /// Bytes allocated to know what is staged.
-    pub(super) fn staging_footprint(&self) -> usize {
+    #[cold]
+    pub(in crate::topic) fn staging_footprint(&self) -> usize {
         let of = |staging: &Staging| {
             let lists = staging.cuts.footprint().saturating_add(staging.rewritten.footprint());
             lists.saturating_add(staging.marked.footprint()).saturating_add(size_of::<Staging>())

@@ -56,12 +56,20 @@ impl Log {
     }
 
     /// Adds the last chunk. A table of many grows by a part of itself: the memory of its spare places is not for records.
+    #[inline]
     pub(super) fn add_chunk(&mut self, chunk: Chunk) {
-        let len = self.chunks.len();
-        if len >= DOUBLED_TO && len == self.chunks.capacity() {
-            self.chunks.reserve_exact(len / 8);
+        if self.chunks.len() == self.chunks.capacity() {
+            self.grow_chunks();
         }
         self.chunks.push_back(chunk);
+    }
+
+    #[cold]
+    fn grow_chunks(&mut self) {
+        let len = self.chunks.len();
+        if len >= DOUBLED_TO {
+            self.chunks.reserve_exact(len / 8);
+        }
     }
 
     /// Closes the tail's allocation: its chunks keep it, or it is reused, or it is freed.

@@ -190,7 +190,12 @@ impl Stored {
                 Row::Records(row) => assert!(topic.restore_records(row, &mut self.retired)),
                 Row::Marks(row) => parts.marks.extend(row.runs),
                 Row::Keys(row) => parts.keys.extend(row.keys),
-                Row::Meta(_) | Row::Topic(_) | Row::Cursor(_) | Row::Producer(_) | Row::Answer(_) => {}
+                Row::Meta(_)
+                | Row::Topic(_)
+                | Row::Cursor(_)
+                | Row::Producer(_)
+                | Row::Answer(_)
+                | Row::Group(_) => {}
             }
         }
         for (at, cursor) in &mut self.readers {
@@ -303,7 +308,7 @@ fn canonical<'a>(rows: impl Iterator<Item = &'a Row>, now: u64) -> Canonical {
             Row::Keys(row) => row.keys.iter().for_each(|key| {
                 assert!(remember.insert(key.offset, key.clone()).is_none(), "a key and its record");
             }),
-            Row::Meta(_) | Row::Cursor(_) | Row::Producer(_) | Row::Answer(_) => {}
+            Row::Meta(_) | Row::Cursor(_) | Row::Producer(_) | Row::Answer(_) | Row::Group(_) => {}
         }
     }
     assert!(all.marks.keys().all(|at| all.records.contains_key(at)), "a mark has no record");
