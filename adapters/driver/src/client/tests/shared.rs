@@ -76,12 +76,15 @@ fn g3_each_kind_of_subscription_names_what_settles_its_messages() {
         let message = take(&mut exclusive, 1).await.remove(0);
         assert_eq!(code(message.ack().await), RefusalCode::ModeDiffers);
         assert_eq!(code(message.extend().await), RefusalCode::ModeDiffers);
-        assert_eq!(code(exclusive.ack_all(&[message.clone()]).await.map(drop)), RefusalCode::ModeDiffers);
+        assert_eq!(
+            code(exclusive.ack_all(std::slice::from_ref(&message)).await.map(drop)),
+            RefusalCode::ModeDiffers
+        );
         let sent = client.transaction().publish("out", "a").ack(&message).send().await;
         assert_eq!(code(sent.map(drop)), RefusalCode::ModeDiffers);
         let other = broker.client();
         let theirs = other.subscribe("t").shared("workers").await.expect("joined");
-        let error = theirs.ack_all(&[job.clone()]).await.expect_err("it is of another client");
+        let error = theirs.ack_all(std::slice::from_ref(&job)).await.expect_err("it is of another client");
         assert!(matches!(error, ClientError::Request(RequestError::NoSubscription(_))), "{error:?}");
         let sent = other.transaction().ack(&job).send().await;
         assert!(matches!(sent, Err(ClientError::Request(RequestError::NoSubscription(_)))), "{sent:?}");
