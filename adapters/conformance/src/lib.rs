@@ -34,6 +34,7 @@ mod shared;
 mod state;
 mod timely;
 mod wire;
+mod workers;
 
 pub use form::{Form, InProcess, Sockets};
 pub use memory::{InMemory, MemoryListener};
@@ -94,6 +95,11 @@ cases! { $
     }
     shared {
         g_02_what_a_member_held_comes_to_the_others_when_its_connection_breaks
+    }
+    workers {
+        g_01_members_get_every_message_once
+        g_02_a_client_that_dies_leaves_its_messages_to_the_others
+        g10_a_client_joins_again_after_a_cut_and_settles_only_what_it_holds_now
     }
     publishing {
         p4_a_dropped_client_still_sends_accepted_requests

@@ -15,6 +15,7 @@ mod readers;
 mod replies;
 mod request;
 mod room;
+mod settle;
 mod subscribe;
 mod subscription;
 mod target;

@@ -60,9 +60,9 @@ pub use unix_socket::UnixSocket;
 
 #[cfg(feature = "client")]
 pub use zaichik_client::{
-    BatchReceipt, ClientConfig, DurableOptions, ErrorClass, Event, LinkError, Message, MessageHeaders,
-    ProducerIdentity, PublishReceipt, RequestError, SubscriptionId, SubscriptionInfo, TopicInfo, TrimReceipt,
-    Violation,
+    BatchReceipt, ClientConfig, DurableOptions, ErrorClass, Event, LinkError, MemberInfo, Message,
+    MessageHeaders, ProducerIdentity, PublishReceipt, RequestError, SharedInfo, SharedOptions,
+    SubscriptionId, SubscriptionInfo, TopicInfo, TrimReceipt, Violation,
 };
 #[cfg(feature = "server")]
 pub use zaichik_engine::{BrokerConfig, ConfigError, Declared, Stats, TopicSettings};

@@ -50,9 +50,10 @@ pub use simulation::Simulation;
 pub use time::SimulatedTimer;
 pub use zaichik_driver::{
     BatchReceipt, BrokerInfo, ClientConfig, ClientError, Delivery, DurableOptions, ErrorClass, Event,
-    LinkError, Losses, Message, MessageHeaders, OnLoss, Outgoing, PendingReceipt, ProducerIdentity, Publish,
-    PublishReceipt, Publisher, RequestError, Subscribe, Subscription, SubscriptionId, SubscriptionInfo,
-    TopicInfo, Transaction, TrimReceipt, UnacknowledgedPublish, Violation,
+    LinkError, Losses, MemberInfo, Message, MessageHeaders, OnLoss, Outgoing, PendingReceipt,
+    ProducerIdentity, Publish, PublishReceipt, Publisher, RequestError, SharedInfo, SharedOptions, Subscribe,
+    Subscription, SubscriptionId, SubscriptionInfo, TopicInfo, Transaction, TrimReceipt,
+    UnacknowledgedPublish, Violation,
 };
 pub use zaichik_driver::{
     BrokerConfig, BrokerHandle, ConfigError, Declared, ServerError, Stats, TopicSettings,

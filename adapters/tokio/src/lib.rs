@@ -92,9 +92,10 @@ pub use io::{TokioIo, TokioListener, TokioTimer};
 #[cfg(feature = "client")]
 pub use zaichik_driver::{
     BatchReceipt, BrokerInfo, ClientConfig, ClientError, Delivery, DurableOptions, ErrorClass, Event,
-    LinkError, Losses, Message, MessageHeaders, OnLoss, Outgoing, PendingReceipt, ProducerIdentity, Publish,
-    PublishReceipt, Publisher, RequestError, Subscribe, Subscription, SubscriptionId, SubscriptionInfo,
-    TopicInfo, Transaction, TrimReceipt, UnacknowledgedPublish, Violation,
+    LinkError, Losses, MemberInfo, Message, MessageHeaders, OnLoss, Outgoing, PendingReceipt,
+    ProducerIdentity, Publish, PublishReceipt, Publisher, RequestError, SharedInfo, SharedOptions, Subscribe,
+    Subscription, SubscriptionId, SubscriptionInfo, TopicInfo, Transaction, TrimReceipt,
+    UnacknowledgedPublish, Violation,
 };
 #[cfg(feature = "server")]
 pub use zaichik_driver::{

@@ -2,9 +2,10 @@
 
 use core::fmt;
 
-use zaichik_proto::{CounterValue, Duplicate, TopicStatus};
+use zaichik_proto::{CounterValue, Duplicate, OffsetRange, TopicStatus};
 
 use crate::info::{SubscriptionInfo, TopicInfo};
+use crate::members::SharedInfo;
 
 /// Identifies a request of one client; never reused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -24,6 +25,18 @@ impl fmt::Display for SubscriptionId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "subscription {}", self.0)
     }
+}
+
+/// What the messages of a shared subscription that were taken at one time have in common: their connection, and how often
+/// the subscription had been moved. They are acknowledged with it.
+///
+/// From [`Client::hold`](crate::Client::hold), after a message was taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Hold {
+    pub(crate) subscription: SubscriptionId,
+    /// How many connections the subscription had lost.
+    pub(crate) connection: u32,
+    pub(crate) rewind: u32,
 }
 
 /// The answer to a request that succeeded.
@@ -69,6 +82,13 @@ pub enum Answer {
         /// The number of times the subscription was rewound; if the connection broke, as far as the client knows.
         rewind: u32,
     },
+    /// Answers `ack`, `nack_shared` and `extend`.
+    Acked {
+        /// The first offset that is not acknowledged, by any member.
+        cursor: u64,
+        /// What the request named and this member does not hold, ascending: there it had no effect.
+        not_held: Vec<OffsetRange>,
+    },
     /// Answers `remove_durable`.
     Removed,
     /// Answers `describe_broker`: every counter, in the order of their codes.
@@ -87,6 +107,8 @@ pub enum Answer {
         /// Where the next page begins; `None` after the last one.
         next: Option<u32>,
     },
+    /// Answers `describe_shared`.
+    Shared(Box<SharedInfo>),
     /// Answers `ping`.
     Pong,
 }

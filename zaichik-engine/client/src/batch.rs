@@ -4,11 +4,12 @@ use core::fmt;
 use std::sync::Arc;
 
 use zaichik_proto::{
-    BatchDuplicate, BatchResult, Batched, Operation, Operations, OperationsBuilder, Record, Records,
-    TopicName,
+    BatchDuplicate, BatchResult, Batched, List, OffsetRange, Operation, Operations, OperationsBuilder,
+    Record, Records, TopicName,
 };
 
-use crate::answer::{BatchReceipt, PublishReceipt, SubscriptionId};
+use crate::answer::{BatchReceipt, Hold, PublishReceipt, SubscriptionId};
+use crate::client::check_ranges;
 use crate::error::RequestError;
 use crate::size::Size;
 
@@ -18,6 +19,10 @@ const BATCH_FIXED: usize = 4 + 4 + 1 + 1;
 const PUBLISH_FIXED: usize = 1 + 4 + 4 + 1;
 /// Bytes of a commit in a batch, without its rewind number.
 const COMMIT_FIXED: usize = 1 + 4 + 8;
+
+/// Bytes of an acknowledgement in a batch besides its ranges, and of each of these.
+const ACK_FIXED: usize = 1 + 4 + 4 + 4;
+const RANGE: usize = 12;
 
 /// Publishes and commits that take effect in one step, collected here and sent by
 /// [`send_batch`](crate::Client::send_batch).
@@ -45,6 +50,7 @@ pub struct Batch {
 pub(crate) enum BatchOperation {
     Publish { topic: Arc<str>, count: u32 },
     Commit { subscription: SubscriptionId, offset: u64 },
+    Ack { hold: Hold },
 }
 
 /// One operation of a batch that was sent.
@@ -62,6 +68,10 @@ pub(crate) enum SentOperation {
         generation: u32,
         /// The subscription's rewind number then.
         rewind: u32,
+    },
+    Ack {
+        topic: Arc<str>,
+        subscription: SubscriptionId,
     },
 }
 
@@ -101,6 +111,20 @@ impl Batch {
             batch.encoded.push(Operation::Commit { subscription: subscription.0, offset, rewind: None });
             batch.operations.push(BatchOperation::Commit { subscription, offset });
             batch.size = batch.size.with(COMMIT_FIXED);
+            Ok(())
+        })
+    }
+
+    /// Adds an acknowledgement of messages of a shared subscription, all of which this client must hold (rule G9).
+    pub fn ack(&mut self, hold: Hold, offsets: &[OffsetRange]) -> &mut Self {
+        self.add(|batch| {
+            check_ranges(offsets)?;
+            let mut bytes = Vec::new();
+            let ranges = List::encode_into(&mut bytes, offsets.iter().copied());
+            let (subscription, rewind) = (hold.subscription.0, hold.rewind);
+            batch.encoded.push(Operation::Ack { subscription, rewind, ranges });
+            batch.operations.push(BatchOperation::Ack { hold });
+            batch.size = batch.size.with(ACK_FIXED.saturating_add(offsets.len().saturating_mul(RANGE)));
             Ok(())
         })
     }
@@ -175,23 +199,23 @@ impl fmt::Debug for Batch {
 impl SentOperation {
     pub(crate) const fn topic(&self) -> &Arc<str> {
         match self {
-            Self::Publish { topic, .. } | Self::Commit { topic, .. } => topic,
+            Self::Publish { topic, .. } | Self::Commit { topic, .. } | Self::Ack { topic, .. } => topic,
         }
     }
 
     /// The rewind number that it carries, if it is a commit.
     pub(crate) const fn rewind(&self) -> Option<u32> {
         match self {
-            Self::Publish { .. } => None,
+            Self::Publish { .. } | Self::Ack { .. } => None,
             Self::Commit { rewind, .. } => Some(*rewind),
         }
     }
 
-    /// The subscription that it commits in, if it is a commit.
+    /// The subscription that it commits or acknowledges in, if it does.
     pub(crate) const fn committed_subscription(&self) -> Option<SubscriptionId> {
         match self {
             Self::Publish { .. } => None,
-            Self::Commit { subscription, .. } => Some(*subscription),
+            Self::Commit { subscription, .. } | Self::Ack { subscription, .. } => Some(*subscription),
         }
     }
 }

@@ -9,6 +9,7 @@ mod connecting;
 mod publish;
 mod receive;
 mod rewind;
+mod shared;
 mod subscribe;
 mod timeouts;
 
@@ -19,6 +20,7 @@ use std::sync::Arc;
 use bytes::BytesMut;
 use zaichik_proto::{Limits, Refusal, Timestamp, TopicName, Version, micros};
 
+pub(crate) use self::shared::check_ranges;
 use crate::answer::{Answer, RequestId, SubscriptionId};
 use crate::config::ClientConfig;
 use crate::connection::{Connection, Link};

@@ -1,9 +1,13 @@
 //! The settings of a client, and the options of its requests.
 
+mod shared;
+
 use core::fmt;
 use core::time::Duration;
 
 use zaichik_proto::{AckLevel, OnConflict, Start};
+
+pub use self::shared::SharedOptions;
 
 /// How a [`Client`](crate::Client) behaves.
 ///
@@ -193,7 +197,8 @@ impl Default for PublishOptions {
     }
 }
 
-/// Where a subscription begins, its window, and its durable cursor and dead-letter topic (rules R3, A1, A6, chapter D).
+/// Where a subscription begins, its window, its durable cursor and dead-letter topic (rules R3, A1, A6, chapter D), and
+/// whether it is shared (chapter G).
 ///
 /// ```
 /// use zaichik_client::{DurableOptions, SubscribeOptions};
@@ -212,6 +217,8 @@ pub struct SubscribeOptions {
     pub window_bytes: u32,
     /// Makes the cursor outlive the client. Default `None`.
     pub durable: Option<DurableOptions>,
+    /// Shares the messages with other members. Default `None`. Never together with `durable`.
+    pub shared: Option<SharedOptions>,
     /// Failures of one message after which it is moved to the dead-letter topic; 0 for no limit, the default.
     pub max_attempts: u32,
     /// The topic that such a message is moved to; empty for none, the default: it is redelivered without limit.
@@ -227,6 +234,7 @@ impl SubscribeOptions {
             window: 1,
             window_bytes: 0,
             durable: None,
+            shared: None,
             max_attempts: 0,
             dead_letter: String::new(),
         }
@@ -257,6 +265,13 @@ impl SubscribeOptions {
     #[must_use]
     pub fn durable(mut self, durable: DurableOptions) -> Self {
         self.durable = Some(durable);
+        self
+    }
+
+    /// Shares the messages with other members: each goes to one of them.
+    #[must_use]
+    pub fn shared(mut self, shared: SharedOptions) -> Self {
+        self.shared = Some(shared);
         self
     }
 

@@ -159,6 +159,11 @@ impl Connection {
         (&self.limits, self.capabilities)
     }
 
+    /// Whether the broker of the last connection has this capability.
+    pub(crate) const fn offers(&self, capability: u64) -> bool {
+        self.capabilities & capability != 0
+    }
+
     /// The version of the connection.
     pub(crate) const fn version(&self) -> Version {
         self.version

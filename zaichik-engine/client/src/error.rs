@@ -1,10 +1,13 @@
 //! Errors of a client: of one request, or of the client as a whole.
 
+mod violation;
+
 use std::sync::Arc;
 
 use thiserror::Error;
 use zaichik_proto::{FaultCode, NameError, ProtocolError, RecordError, Refusal, RefusalCode};
 
+pub use self::violation::Violation;
 use crate::answer::SubscriptionId;
 
 /// What to do about an error.
@@ -60,6 +63,33 @@ pub enum RequestError {
     InvalidDurableName {
         /// Its length in bytes.
         got: usize,
+    },
+    /// A subscription that is to be durable and shared at once. Nothing was sent.
+    #[error("a subscription is durable or shared, not both; a shared one also outlives its members")]
+    DurableAndShared,
+    /// The offsets to acknowledge, to give back or to extend are not 1 to 1,024 ranges of at least one offset each. Nothing
+    /// was sent.
+    #[error("name 1 to 1,024 ranges of at least one offset each; split more into several requests")]
+    InvalidRanges,
+    /// This client does not hold the message any more: it was settled before, or its deadline passed and another member
+    /// has got it. Nothing happened.
+    #[error(
+        "topic {topic:?}: message {offset} is not held by this member any more; it was settled, or its deadline passed; extend it in time, or ask for a longer ack_deadline"
+    )]
+    NotHeld {
+        /// The topic of the subscription.
+        topic: Arc<str>,
+        /// The message's offset.
+        offset: u64,
+    },
+    /// The message was received over a connection that is gone: with that it came back to the members of its shared
+    /// subscription and is redelivered. Nothing happened.
+    #[error(
+        "topic {topic:?}: the connection over which the message was received is gone, so it is redelivered to a member of the shared subscription; settle that delivery"
+    )]
+    Returned {
+        /// The topic of the subscription.
+        topic: Arc<str>,
     },
     /// A publish without records. Nothing was sent.
     #[error("a publish needs at least one record")]
@@ -225,6 +255,10 @@ impl RequestError {
             Self::InvalidTopic(_)
             | Self::InvalidDeadLetter(_)
             | Self::InvalidDurableName { .. }
+            | Self::DurableAndShared
+            | Self::InvalidRanges
+            | Self::NotHeld { .. }
+            | Self::Returned { .. }
             | Self::NoRecords
             | Self::BadRecord { .. }
             | Self::TooLarge { .. }
@@ -324,58 +358,4 @@ impl LinkError {
             | Self::DrainTimeout { .. } => true,
         }
     }
-}
-
-/// A frame of the broker that contradicts earlier ones.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
-#[non_exhaustive]
-pub enum Violation {
-    /// The Welcome names a version that was not offered.
-    #[error("it chose protocol version {got}, which was not offered")]
-    Version {
-        /// The version chosen.
-        got: u16,
-    },
-    /// An answer that no request waits for, of the wrong kind, or out of order.
-    #[error("it answered request {request}, which is not waiting for such an answer")]
-    Answer {
-        /// The request's id on the wire.
-        request: u32,
-    },
-    /// The answer to a publish or batch whose offsets or duplicates contradict the request.
-    #[error("its answer to request {request} does not fit the records sent")]
-    Offsets {
-        /// The request's id on the wire.
-        request: u32,
-    },
-    /// A frame for a subscription that does not exist, has not begun or has ended.
-    #[error("it sent a frame for subscription {subscription}, which is not active")]
-    Subscription {
-        /// The subscription's number.
-        subscription: u32,
-    },
-    /// Offsets of one subscription decreased without a rewind.
-    #[error("it delivered offset {got} to subscription {subscription} after offset {after}")]
-    OffsetBack {
-        /// The subscription's number.
-        subscription: u32,
-        /// The first offset that was expected.
-        after: u64,
-        /// The offset delivered.
-        got: u64,
-    },
-    /// More messages were delivered than the window allows.
-    #[error("it delivered more to subscription {subscription} than its window of {window} allows")]
-    Window {
-        /// The subscription's number.
-        subscription: u32,
-        /// The window.
-        window: u32,
-    },
-    /// A frame that does not answer anything this client can request.
-    #[error("it sent frame kind {kind:#04x}, which this client did not request")]
-    Unexpected {
-        /// The frame's kind byte.
-        kind: u8,
-    },
 }

@@ -27,6 +27,7 @@ mod event;
 mod heartbeat;
 mod inbound;
 mod info;
+mod members;
 mod outbound;
 mod outcomes;
 mod planted;
@@ -36,19 +37,22 @@ mod subscription;
 mod subscriptions;
 
 pub use answer::{
-    Answer, BatchReceipt, PublishReceipt, RequestId, SubscriptionId, SubscriptionStart, TrimReceipt,
+    Answer, BatchReceipt, Hold, PublishReceipt, RequestId, SubscriptionId, SubscriptionStart, TrimReceipt,
 };
 pub use batch::Batch;
 pub use client::Client;
-pub use config::{ClientConfig, DurableOptions, ProducerIdentity, PublishOptions, SubscribeOptions};
+pub use config::{
+    ClientConfig, DurableOptions, ProducerIdentity, PublishOptions, SharedOptions, SubscribeOptions,
+};
 pub use connection::Link;
 pub use error::{ErrorClass, LinkError, RequestError, Violation};
 pub use event::{Event, Message, MessageHeaders};
 pub use info::{SubscriptionInfo, TopicInfo};
+pub use members::{MemberInfo, SharedInfo};
 pub use outbound::Outbound;
 #[cfg(feature = "planted")]
 pub use planted::{Defect, plant};
-pub use zaichik_proto::Timestamp;
+pub use zaichik_proto::{OffsetRange, Timestamp};
 
 /// The program of this crate's README, compiled and run as a doctest.
 #[cfg(doctest)]

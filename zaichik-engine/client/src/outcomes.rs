@@ -7,11 +7,15 @@ mod refusals;
 use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
-use zaichik_proto::{ClientFrame, Durable, Start, Subscribe, Timestamp, micros};
+use zaichik_proto::{
+    ClientFrame, Durable, Refusal, RefusalCode, Start, Subscribe, SubscribeShared, Timestamp, micros,
+};
 
 use crate::answer::{Answer, SubscriptionId};
 use crate::backoff::Backoff;
+use crate::config::{SharedOptions, SubscribeOptions};
 use crate::error::RequestError;
+use crate::event::Event;
 use crate::requests::{NewRequest, RequestKind, Requests};
 use crate::subscription::{Release, Subscription, SubscriptionState};
 use crate::subscriptions::Subscriptions;
@@ -31,6 +35,25 @@ impl Outcomes<'_> {
             subscribes.extend(self.resubscribe(id, same_instance));
         }
         self.requests.send_first(&subscribes);
+    }
+
+    /// The broker has no shared subscriptions: ends those that there are.
+    pub(crate) fn refuse_shared(&mut self) {
+        let refusal = Refusal::new(RefusalCode::Unsupported);
+        for id in self.subscriptions.ids() {
+            let Some(subscription) =
+                self.subscriptions.get(id).filter(|subscription| subscription.is_shared())
+            else {
+                continue;
+            };
+            if let SubscriptionState::Subscribing(wire) = subscription.state() {
+                let topic = Arc::clone(subscription.topic());
+                self.subscriptions.remove(id);
+                self.requests.answer(wire, Err(RequestError::Refused { topic, refusal }));
+            } else {
+                self.subscriptions.change(id, |subscription| subscription.end(Event::Refused(refusal)));
+            }
+        }
     }
 
     /// Subscribes again on the open connection, if the subscription waits for that.
@@ -109,6 +132,10 @@ impl Outcomes<'_> {
 pub(crate) fn encode_subscribe(request: u32, subscription: &Subscription, start: Start) -> Bytes {
     let options = subscription.options();
     let mut out = BytesMut::new();
+    if let Some(shared) = &options.shared {
+        shared_frame(request, subscription, options, shared, start).encode(&mut out);
+        return out.freeze();
+    }
     let frame = ClientFrame::Subscribe(Subscribe {
         request,
         subscription: subscription.id().0,
@@ -127,4 +154,28 @@ pub(crate) fn encode_subscribe(request: u32, subscription: &Subscription, start:
     });
     frame.encode(&mut out);
     out.freeze()
+}
+
+fn shared_frame<'s>(
+    request: u32,
+    subscription: &'s Subscription,
+    options: &'s SubscribeOptions,
+    shared: &'s SharedOptions,
+    start: Start,
+) -> ClientFrame<'s> {
+    ClientFrame::SubscribeShared(SubscribeShared {
+        request,
+        subscription: subscription.id().0,
+        topic: subscription.topic().as_bytes(),
+        name: &shared.name,
+        start,
+        window: options.window,
+        window_bytes: options.window_bytes,
+        max_attempts: options.max_attempts,
+        dead_letter: options.dead_letter.as_bytes(),
+        ack_deadline_micros: micros(shared.ack_deadline),
+        max_span: shared.max_span,
+        inactive_ttl_micros: micros(shared.inactive_ttl),
+        by_key: shared.by_key,
+    })
 }

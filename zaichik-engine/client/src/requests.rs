@@ -20,7 +20,7 @@ use zaichik_proto::{Refusal, Timestamp};
 
 pub(crate) use self::request::{
     Described, Fill, LostRequest, NewRequest, Original, PageFrom, Progress, PublishState, Request,
-    RequestKind,
+    RequestKind, Settlement,
 };
 
 use self::producer::Producer;

@@ -2,24 +2,24 @@
 
 mod buffer;
 mod commits;
+mod deliveries;
 mod position;
 mod rewind;
 mod rewinds;
+mod shared;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use bytes::Bytes;
-use zaichik_proto::{Delivery, Gap, Start};
+use zaichik_proto::Start;
 
-use self::buffer::{Buffer, ReceivedRecords};
+use self::buffer::Buffer;
 pub(crate) use self::commits::{CommitStep, Release};
 use self::commits::{TakenMessages, WaitingCommits};
 use self::position::Position;
 use self::rewinds::Rewinds;
 use crate::answer::SubscriptionId;
 use crate::config::SubscribeOptions;
-use crate::error::Violation;
 use crate::event::Event;
 
 /// A subscription, over all connections of its client.
@@ -39,6 +39,8 @@ pub(crate) struct Subscription {
     position: Position,
     /// How often it was moved; commits made before the last move are void.
     generation: u32,
+    /// How many connections it has lost.
+    lost_connections: u32,
     /// Commits in unanswered batches that the connection before this one carried.
     unsettled_commits: u32,
     waiting_commits: WaitingCommits,
@@ -87,6 +89,7 @@ impl Subscription {
             epoch: 0,
             rewinds: Rewinds::default(),
             generation: 0,
+            lost_connections: 0,
             unsettled_commits: 0,
             waiting_commits: WaitingCommits::default(),
             taken: TakenMessages::default(),
@@ -122,8 +125,9 @@ impl Subscription {
         self.epoch
     }
 
+    /// Whether the broker keeps its position without a connection.
     pub(crate) const fn is_durable(&self) -> bool {
-        self.options.durable.is_some()
+        self.options.durable.is_some() || self.is_shared()
     }
 
     /// Whether the application may still use it.
@@ -161,6 +165,10 @@ impl Subscription {
 
     /// A Subscribed arrived.
     pub(crate) fn subscribed(&mut self, epoch: u32, rewind: u32, start: u64) {
+        if self.is_shared() {
+            self.joined(rewind, start);
+            return;
+        }
         // Attaching raises both numbers by one, even if its answer was lost. If a number rose by more, another client
         // has moved the cursor meanwhile, and the cursor takes precedence.
         let is_known = self.rewinds.subscribed(rewind, epoch.wrapping_sub(self.epoch));
@@ -192,6 +200,9 @@ impl Subscription {
 
     /// A new connection is open: forgets what was not taken and returns where to begin.
     pub(crate) fn resume(&mut self, same_instance: bool) -> Start {
+        if self.is_shared() {
+            return self.rejoin(same_instance);
+        }
         let restart_is_news = self.buffer.holds_restarted();
         self.buffer.clear();
         self.taken = TakenMessages::default();
@@ -217,6 +228,7 @@ impl Subscription {
             SubscriptionState::Subscribing(_) => return,
             SubscriptionState::Active | SubscriptionState::Resubscribing(_) => {
                 self.state = SubscriptionState::Detached;
+                self.give_back();
             }
             SubscriptionState::Detached | SubscriptionState::Ended => {}
         }
@@ -236,54 +248,6 @@ impl Subscription {
     /// Whether it can be resubscribed: the outcome of its unanswered batches decides where it resumes.
     pub(crate) fn may_resume(&self) -> bool {
         self.state == SubscriptionState::Detached && self.unsettled_commits == 0
-    }
-
-    /// Processes the records of a delivery, which borrows from `frame`; stale ones are dropped.
-    ///
-    /// Returns the offset to commit at once, for records that the application committed before they were redelivered.
-    pub(crate) fn deliver(
-        &mut self,
-        frame: &Bytes,
-        delivery: &Delivery<'_>,
-    ) -> Result<Option<u64>, Violation> {
-        let (first, count) = (delivery.first_offset, delivery.records.len());
-        if !self.admit(delivery.rewind, first)? {
-            return Ok(None);
-        }
-        let window = self.options.window;
-        if window > 0 && self.buffer.messages().saturating_add(count) > window {
-            return Err(Violation::Window { subscription: self.id.0, window });
-        }
-        // The decoder has checked that first + count does not overflow.
-        self.next = first.saturating_add(u64::from(count));
-        self.last_delivered = Some(self.next.saturating_sub(1));
-        if window == 0 && self.is_withheld() {
-            // Nothing bounds the deliveries before the answer, and buffering them would prevent the answer from being
-            // read.
-            return Ok(None);
-        }
-        let records = frame.slice_ref(delivery.records.as_bytes());
-        let attempt = delivery.attempt;
-        self.buffer.push_records(count, ReceivedRecords { records, first_offset: first, attempt });
-        let done = self.done_to();
-        if done <= first {
-            return Ok(None);
-        }
-        self.buffer.drop_before(done, &self.topic);
-        Ok((window > 0).then(|| done.min(self.next).saturating_sub(1)))
-    }
-
-    /// Processes a gap; a stale one is dropped.
-    pub(crate) fn skip(&mut self, gap: &Gap) -> Result<(), Violation> {
-        if self.admit(gap.rewind, gap.from)? {
-            self.next = gap.to;
-            // A durable cursor may be behind commits made without a connection.
-            let from = gap.from.max(self.done_to());
-            if from < gap.to {
-                self.buffer.push_event(Event::Gap { from, to: gap.to, reason: gap.reason });
-            }
-        }
-        Ok(())
     }
 
     /// The next message or event for the application.
@@ -386,21 +350,5 @@ impl Subscription {
         } else {
             self.position.committed_to().unwrap_or(0)
         }
-    }
-
-    /// Whether to process a frame with this rewind number, about offsets from `first` on.
-    fn admit(&mut self, rewind: u32, first: u64) -> Result<bool, Violation> {
-        let subscription = self.id.0;
-        if !self.is_active() {
-            return Err(Violation::Subscription { subscription });
-        }
-        if rewind < self.rewinds.number() {
-            return Ok(false);
-        }
-        if !self.admit_rewind(rewind, first) && first < self.next {
-            return Err(Violation::OffsetBack { subscription, after: self.next, got: first });
-        }
-        self.position.begin_once(first);
-        Ok(true)
     }
 }

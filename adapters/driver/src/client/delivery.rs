@@ -5,13 +5,17 @@ use std::ops::Deref;
 use std::sync::Arc;
 use std::time::Duration;
 
-use zaichik_client::{Message, SubscriptionId};
+use zaichik_client::{Hold, Message, RequestError, SubscriptionId};
+use zaichik_proto::{Refusal, RefusalCode};
 
 use super::core::{Core, Owner};
 use super::error::ClientError;
 use super::request::Request;
+use super::settle::Settle;
 
-/// A message, with the means to commit or nack it.
+/// A message, with the means to commit or nack it, or to [`ack`](Self::ack) it in a shared subscription.
+///
+/// Dropping it does neither: of a shared subscription it is handed out again at its deadline.
 ///
 /// ```
 /// # use zaichik_simulated::{BrokerConfig, EmbeddedBroker, Outgoing, Simulation};
@@ -34,6 +38,8 @@ use super::request::Request;
 pub struct Delivery {
     message: Message,
     subscription: SubscriptionId,
+    /// With what it is settled, in a shared subscription.
+    hold: Option<Hold>,
     core: Arc<Core>,
 }
 
@@ -45,7 +51,8 @@ impl Delivery {
     /// without a connection is done at once (rule P4).
     ///
     /// # Errors
-    /// [`ClientError::Request`] if commits are off or the subscription has ended; of class
+    /// [`ClientError::Request`] if commits are off, the subscription is shared ([`ack`](Self::ack) the message instead), or
+    /// it has ended; of class
     /// [`Unknown`](crate::ErrorClass::Unknown) if the broker may or may not have the commit: 30 s passed, the subscription
     /// ended, or its cursor was moved. The messages are not handed out again to this client, but may be to the next
     /// holder.
@@ -61,19 +68,76 @@ impl Delivery {
     /// Ready when the broker has the nack. With a [dead-letter topic](super::Subscribe::dead_letter) it counts as a
     /// failure.
     ///
+    /// Of a shared subscription only this message is given back, to any member, and nothing waits for it (rule G5).
+    ///
     /// # Errors
     /// [`RequestError::AlreadyCommitted`](crate::RequestError::AlreadyCommitted) if this message or a later one was
     /// committed: it is not redelivered. If the connection of a durable subscription breaks first, an error of class
     /// [`Unknown`](crate::ErrorClass::Unknown) or [`Retryable`](crate::ErrorClass::Retryable): the message is redelivered,
     /// but may not count as failed. Otherwise as for [`commit`](Self::commit).
     pub async fn nack(&self, delay: Duration) -> Result<(), ClientError> {
+        if self.hold.is_some() {
+            return self.settle(Settle::GiveBack(delay)).await;
+        }
         let (id, offset) = (self.subscription, self.message.offset);
         Request::new(&self.core, move |machine, now| machine.nack(now, id, offset, delay)).await?;
         Ok(())
     }
 
-    pub(super) const fn new(message: Message, subscription: SubscriptionId, core: Arc<Core>) -> Self {
-        Self { message, subscription, core }
+    /// Acknowledges this message of a shared subscription, and no other (rule G3): it is done. Ready when the broker has
+    /// it.
+    ///
+    /// ```
+    /// # use zaichik_simulated::{BrokerConfig, EmbeddedBroker, Simulation};
+    /// # Simulation::new().run(async {
+    /// # let broker = EmbeddedBroker::start(BrokerConfig::default())?;
+    /// # let client = broker.client();
+    /// let mut jobs = client.subscribe("jobs").shared("workers").window(8).await?;
+    /// client.publish_all("jobs", ["sweep", "rake"]).await?;
+    /// let sweep = jobs.next_message().await?.expect("the subscription continues");
+    /// let rake = jobs.next_message().await?.expect("the subscription continues");
+    /// rake.ack().await?; // in any order
+    /// sweep.ack().await?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// # }).expect("it works");
+    /// ```
+    ///
+    /// # Errors
+    /// [`RequestError::NotHeld`] if its deadline passed and another member has got it, or it was settled before;
+    /// [`Returned`](RequestError::Returned) if the connection over which it was received is gone, so that it is redelivered;
+    /// of class [`Unknown`](crate::ErrorClass::Unknown) if the connection breaks before the answer;
+    /// [`Refused`](RequestError::Refused) if the subscription is not shared, or has `window` 0.
+    pub async fn ack(&self) -> Result<(), ClientError> {
+        self.settle(Settle::Ack).await
+    }
+
+    /// Starts the deadline of this message of a shared subscription again (rule G6), for work that takes longer.
+    ///
+    /// # Errors
+    /// As for [`ack`](Self::ack).
+    pub async fn extend(&self) -> Result<(), ClientError> {
+        self.settle(Settle::Extend).await
+    }
+
+    pub(super) const fn new(
+        message: Message,
+        subscription: SubscriptionId,
+        hold: Option<Hold>,
+        core: Arc<Core>,
+    ) -> Self {
+        Self { message, subscription, hold, core }
+    }
+
+    /// With what it is settled; an error if its subscription is not shared.
+    pub(super) fn hold(&self) -> Result<Hold, RequestError> {
+        self.hold.ok_or_else(|| {
+            let refusal = Refusal::new(RefusalCode::ModeDiffers);
+            RequestError::Refused { topic: Arc::clone(&self.message.topic), refusal }
+        })
+    }
+
+    async fn settle(&self, settle: Settle) -> Result<(), ClientError> {
+        settle.one(&self.core, self.hold()?, &self.message.topic, self.message.offset).await
     }
 
     pub(super) const fn subscription(&self) -> SubscriptionId {

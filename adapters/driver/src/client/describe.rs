@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use zaichik_client::{Answer, Client as Machine, SubscriptionInfo, TopicInfo};
+use zaichik_client::{Answer, Client as Machine, SharedInfo, SubscriptionInfo, TopicInfo};
 use zaichik_proto::{Counter, CounterValue, Limits};
 
 use super::{Client, ClientError, mismatch};
@@ -135,6 +135,20 @@ impl<R: Runtime> Client<R> {
             return Err(mismatch(&answer));
         };
         subscriptions.pop().ok_or(ClientError::Abandoned)
+    }
+
+    /// One shared subscription: what is in flight, what waits and what blocks, and its members (rule G11).
+    ///
+    /// # Errors
+    /// [`ClientError::Request`] with `UnknownTopic` or `NotSubscribed` if there is none, with `ModeDiffers` if it is not
+    /// shared, with `Unsupported` if the broker is too old for it, or as for any request.
+    pub async fn shared_subscription(&self, topic: &str, name: &str) -> Result<SharedInfo, ClientError> {
+        let (topic, name) = (topic.to_owned(), name.to_owned());
+        let answer = self.ask(move |machine, now| machine.describe_shared(now, &topic, &name)).await?;
+        let Answer::Shared(info) = answer else {
+            return Err(mismatch(&answer));
+        };
+        Ok(*info)
     }
 
     /// Removes a durable subscription: its cursor is forgotten, and no messages are kept for it.

@@ -5,7 +5,7 @@ use std::future::{Future, IntoFuture};
 use std::pin::Pin;
 use std::sync::{Arc, OnceLock};
 
-use zaichik_client::{Answer, DurableOptions, SubscribeOptions};
+use zaichik_client::{Answer, DurableOptions, SharedOptions, SubscribeOptions};
 use zaichik_proto::Start;
 
 use super::core::Owner;
@@ -71,6 +71,29 @@ impl Subscribe {
     /// the last commit (chapter D). One client holds it at a time: the newest, unless the options say otherwise.
     pub fn durable(mut self, durable: impl Into<DurableOptions>) -> Self {
         self.options.durable = Some(durable.into());
+        self
+    }
+
+    /// Shares the messages with the other members of this name: each goes to one of them, and is
+    /// [acknowledged](super::Delivery::ack) alone (chapter G). Messages come in the order in which they are handed out, which
+    /// is not that of their offsets when some came back. One that is not acknowledged within the
+    /// [`ack_deadline`](SharedOptions::ack_deadline), 30 s by default, or whose member's connection ends, goes to another
+    /// member. Not together with [`durable`](Self::durable); it outlives its members as well.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use zaichik_simulated::{BrokerConfig, EmbeddedBroker, SharedOptions, Simulation};
+    /// # Simulation::new().run(async {
+    /// # let broker = EmbeddedBroker::start(BrokerConfig::default())?;
+    /// # let client = broker.client();
+    /// let workers = SharedOptions::new("workers").by_key().ack_deadline(Duration::from_mins(5));
+    /// let jobs = client.subscribe("jobs").shared(workers).window(64).await?;
+    /// # drop(jobs);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// # }).expect("it works");
+    /// ```
+    pub fn shared(mut self, shared: impl Into<SharedOptions>) -> Self {
+        self.options.shared = Some(shared.into());
         self
     }
 

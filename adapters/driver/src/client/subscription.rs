@@ -17,6 +17,7 @@ use super::error::ClientError;
 use super::loss::{Losses, OnLoss};
 use super::membership::Membership;
 use super::request::Request;
+use super::settle;
 
 /// The messages of a topic, in order, and the losses and reconnects between them: a stream of [`Event`]s.
 ///
@@ -174,7 +175,7 @@ impl Subscription {
     /// Commits everything up to and including the last message taken (rule A2); ready as [`Delivery::commit`] is.
     ///
     /// # Errors
-    /// [`ClientError::Request`] if no message was taken yet, and as for [`Delivery::commit`].
+    /// [`ClientError::Request`] if no message was taken yet, or the subscription is shared, and as for [`Delivery::commit`].
     pub async fn commit(&self) -> Result<(), ClientError> {
         self.commit_to(self.taken.ok_or(RequestError::NothingToCommit)?).await
     }
@@ -189,11 +190,25 @@ impl Subscription {
         Ok(())
     }
 
+    /// Acknowledges messages of this shared subscription, with as few requests as possible; ready when the broker has all
+    /// of them. Returns the offsets of those that this client does not hold any more: their deadline passed, their connection
+    /// is gone, or they were settled before.
+    ///
+    /// # Errors
+    /// As for [`Delivery::ack`]; [`RequestError::NoSubscription`] for a message of another client.
+    pub async fn ack_all(&self, messages: &[Delivery]) -> Result<Vec<u64>, ClientError> {
+        let owner = &self.membership.owner;
+        if let Some(foreign) = messages.iter().find(|message| !message.is_of(owner)) {
+            return Err(RequestError::NoSubscription(foreign.subscription()).into());
+        }
+        settle::ack_all(owner.core(), messages).await
+    }
+
     /// Moves delivery back to the last message taken, after `delay` (rule A4): it and all after it are redelivered
     /// in order, and nothing overtakes it.
     ///
     /// # Errors
-    /// As for [`Delivery::nack`].
+    /// As for [`Delivery::nack`]; also refused if the subscription is shared.
     pub async fn nack(&mut self, delay: Duration) -> Result<(), ClientError> {
         let offset = self.taken.ok_or(RequestError::NothingToCommit)?;
         let (id, core) = (self.id, self.membership.owner.core());
@@ -247,7 +262,7 @@ impl Subscription {
         let topic = &self.topic;
         let taken = core.quietly(|state, now| {
             if let Some(event) = state.machine.poll_event(id) {
-                return Poll::Ready(Some(Ok(event)));
+                return Poll::Ready(Some(Ok((event, state.machine.hold(id)))));
             }
             if let Some(over) = state.over() {
                 return Poll::Ready(over.err().map(Err));
@@ -257,9 +272,9 @@ impl Subscription {
         });
         taken.map(|taken| {
             let event = taken.map(|taken| {
-                taken.map(|event| {
+                taken.map(|(event, hold)| {
                     self.losses.count(&event);
-                    event.map_message(|message| Delivery::new(message, id, Arc::clone(core)))
+                    event.map_message(|message| Delivery::new(message, id, hold, Arc::clone(core)))
                 })
             });
             match &event {

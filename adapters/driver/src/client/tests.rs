@@ -1,5 +1,7 @@
 //! Clients of a broker in the same program, polled by hand: a future that can never become ready fails the test at once.
 
+mod shared;
+
 use std::fmt::Write as _;
 use std::sync::Mutex;
 use std::time::Duration;

@@ -4,7 +4,9 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use zaichik_client::{Answer, Batch, BatchReceipt, PublishOptions, RequestError, SubscriptionId};
+use zaichik_client::{
+    Answer, Batch, BatchReceipt, OffsetRange, PublishOptions, RequestError, SubscriptionId,
+};
 use zaichik_proto::AckLevel;
 
 use super::core::Owner;
@@ -43,13 +45,13 @@ pub struct Transaction {
     owner: Arc<Owner>,
     batch: Batch,
     options: PublishOptions,
-    /// Set if an operation named a subscription of another client.
-    foreign: Option<SubscriptionId>,
+    /// Why an operation is impossible.
+    invalid: Option<RequestError>,
 }
 
 impl Transaction {
     pub(super) fn new(owner: Arc<Owner>) -> Self {
-        Self { owner, batch: Batch::new(), options: PublishOptions::new(), foreign: None }
+        Self { owner, batch: Batch::new(), options: PublishOptions::new(), invalid: None }
     }
 
     /// How long to wait for the answer, and to retry after temporary refusals. Default 30 s.
@@ -88,16 +90,29 @@ impl Transaction {
         self.commit_offset(subscription.id(), is_own, offset)
     }
 
+    /// Acknowledges this message of a shared subscription as part of the transaction (rule G9). The message must have come from
+    /// this client or a clone of it, which must still hold it.
+    pub fn ack(mut self, delivery: &Delivery) -> Self {
+        match delivery.hold() {
+            Ok(hold) if delivery.is_of(&self.owner) => {
+                self.batch.ack(hold, &[OffsetRange { first: delivery.offset, count: 1 }]);
+            }
+            Ok(_) => self.invalid = Some(RequestError::NoSubscription(delivery.subscription())),
+            Err(error) => self.invalid = Some(error),
+        }
+        self
+    }
+
     /// Sends the transaction; ready when the broker has applied all of it.
     ///
     /// # Errors
     /// [`ClientError::class`] says whether the transaction had no effect and can be retried, or its outcome is unknown.
     /// [`RequestError::NotApplied`]: the connection broke, nothing was applied, and the messages are redelivered.
-    /// [`RequestError::NoSubscription`]: a commit is for a subscription of another client, or one that has ended.
+    /// [`RequestError::NoSubscription`]: a commit or an acknowledgement is for a subscription of another client, or one that has ended.
     pub async fn send(self) -> Result<BatchReceipt, ClientError> {
-        let Self { owner, batch, options, foreign } = self;
-        if let Some(subscription) = foreign {
-            return Err(RequestError::NoSubscription(subscription).into());
+        let Self { owner, batch, options, invalid } = self;
+        if let Some(error) = invalid {
+            return Err(error.into());
         }
         let ask = Request::new(owner.core(), move |machine, now| machine.send_batch(now, &batch, options));
         let answer = ask.await?;
@@ -118,7 +133,7 @@ impl Transaction {
         if is_own {
             self.batch.commit(subscription, offset);
         } else {
-            self.foreign = Some(subscription);
+            self.invalid = Some(RequestError::NoSubscription(subscription));
         }
         self
     }

@@ -34,6 +34,9 @@ impl Client {
         }
         self.requests.connected(same_instance, self.now);
         self.outcomes().resume_settled(false);
+        if !self.connection.offers(Welcome::SHARED) {
+            self.outcomes().refuse_shared();
+        }
         self.connection.open();
         self.outcomes().resume_all(same_instance);
         Ok(())

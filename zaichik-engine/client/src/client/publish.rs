@@ -135,6 +135,15 @@ impl Client {
                 BatchOperation::Publish { topic, count } => {
                     Ok(SentOperation::Publish { topic: Arc::clone(topic), count: *count })
                 }
+                BatchOperation::Ack { hold } => {
+                    let subscription = self.subscriptions.usable(hold.subscription);
+                    let checked = subscription.and_then(|subscription| {
+                        subscription.check_hold(*hold)?;
+                        Ok(Arc::clone(subscription.topic()))
+                    });
+                    let topic = checked.map_err(|error| batch::in_batch(number, error))?;
+                    Ok(SentOperation::Ack { topic, subscription: hold.subscription })
+                }
                 BatchOperation::Commit { subscription, offset } => {
                     let subscription = self.subscriptions.usable(*subscription);
                     let checked = subscription.and_then(|subscription| {

@@ -71,6 +71,8 @@ impl Client {
             ServerFrame::Counters(counters) => outcomes.counters(counters)?,
             ServerFrame::Topics(page) => outcomes.topics(page)?,
             ServerFrame::Subscriptions(page) => outcomes.subscriptions(page)?,
+            ServerFrame::Acked(acked) => outcomes.acked(acked)?,
+            ServerFrame::Members(members) => outcomes.members(members)?,
             ServerFrame::Gap(gap) => self.subscriptions.skip(gap)?,
             ServerFrame::Fenced(fenced) => {
                 self.subscriptions.ended(SubscriptionId(fenced.subscription), Event::Fenced)?;
@@ -83,8 +85,8 @@ impl Client {
             ServerFrame::Fatal(fatal) => {
                 return Err(LinkError::Fatal { code: fatal.code, text: Arc::from(fatal.text) });
             }
-            // A Delivery is split off its buffer before it gets here; for the others nothing was sent.
-            ServerFrame::Delivery(_) | ServerFrame::Acked(_) | ServerFrame::Members(_) => {
+            // It is split off its buffer before it gets here.
+            ServerFrame::Delivery(_) => {
                 return Err(Violation::Unexpected { kind: frame.kind() }.into());
             }
         }

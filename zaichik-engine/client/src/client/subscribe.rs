@@ -2,7 +2,10 @@
 
 use std::sync::Arc;
 
-use zaichik_proto::{ClientFrame, Commit, MAX_NAME_LEN, Timestamp, TopicName, Unsubscribe, Version};
+use zaichik_proto::{
+    ClientFrame, Commit, MAX_NAME_LEN, Refusal, RefusalCode, Timestamp, TopicName, Unsubscribe, Version,
+    Welcome,
+};
 
 use super::Client;
 use crate::answer::{Answer, RequestId, SubscriptionId};
@@ -17,10 +20,12 @@ impl Client {
     ///
     /// It outlives connections: after a reconnect it resumes after the last committed offset, or where it began if
     /// none was committed; with `window = 0`, after the last message taken. A durable one resumes at its cursor, unless
-    /// another connection took it over: then [`Event::Fenced`](crate::Event::Fenced) ends it for good.
+    /// another connection took it over: then [`Event::Fenced`](crate::Event::Fenced) ends it for good. A shared one joins
+    /// again: what it held is handed out again, to any member.
     ///
     /// # Errors
-    /// [`RequestError`]'s variants that say that nothing was sent.
+    /// [`RequestError`]'s variants that say that nothing was sent; [`RequestError::Refused`] with `Unsupported` for a shared
+    /// one at a broker that does not offer them. If the broker is not known yet, that is the answer.
     pub fn subscribe(
         &mut self,
         now: Timestamp,
@@ -29,7 +34,11 @@ impl Client {
     ) -> Result<(RequestId, SubscriptionId), RequestError> {
         self.tick(now);
         let name = TopicName::parse(topic.as_bytes()).map_err(RequestError::InvalidTopic)?;
-        check_names(&options)?;
+        check_options(&options)?;
+        if options.shared.is_some() && self.connection.is_open() && !self.connection.offers(Welcome::SHARED) {
+            let refusal = Refusal::new(RefusalCode::Unsupported);
+            return Err(RequestError::Refused { topic: topic.into(), refusal });
+        }
         let limits = self.limits();
         let windows = [(limits.max_window, options.window), (limits.max_window_size, options.window_bytes)];
         if let Some((limit, got)) = windows.into_iter().find(|(limit, got)| got > limit) {
@@ -107,8 +116,8 @@ impl Client {
     /// succeeds at once (rule P4). A commit of an offset that is already committed succeeds (rule A3).
     ///
     /// # Errors
-    /// [`RequestError::Refused`] with `CommitsOff` for `window = 0`, and with `CommitAhead` for an offset that was
-    /// not taken yet; [`NoSubscription`](RequestError::NoSubscription), [`Full`](RequestError::Full),
+    /// [`RequestError::Refused`] with `CommitsOff` for `window = 0`, with `CommitShared` for a shared subscription, whose
+    /// messages are [acknowledged](Self::ack) one by one, and with `CommitAhead` for an offset that was not taken yet; [`NoSubscription`](RequestError::NoSubscription), [`Full`](RequestError::Full),
     /// [`Closed`](RequestError::Closed). Nothing was sent, and nothing is committed.
     pub fn commit(
         &mut self,
@@ -200,7 +209,13 @@ pub(super) const fn check_durable_name(name: &str) -> Result<(), RequestError> {
     Ok(())
 }
 
-fn check_names(options: &SubscribeOptions) -> Result<(), RequestError> {
+fn check_options(options: &SubscribeOptions) -> Result<(), RequestError> {
+    if let Some(shared) = &options.shared {
+        if options.durable.is_some() {
+            return Err(RequestError::DurableAndShared);
+        }
+        check_durable_name(&shared.name)?;
+    }
     if let Some(durable) = &options.durable {
         check_durable_name(&durable.name)?;
     }

@@ -24,5 +24,6 @@ mod retry;
 mod room;
 mod seek;
 mod sent;
+mod shared;
 mod subscriptions;
 mod trim;

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use zaichik_proto::{
-    AckRun, Batched, Counters, Page, Published, Subscribed, SubscriptionItem, TopicItem, TopicReady, Trimmed,
-    Unsubscribed,
+    AckRun, Acked, Batched, Counters, Members, Page, Published, Subscribed, SubscriptionItem, TopicItem,
+    TopicReady, Trimmed, Unsubscribed,
 };
 
 use super::Outcomes;
@@ -134,7 +134,9 @@ impl Outcomes<'_> {
             | RequestKind::Subscribe(_)
             | RequestKind::Resubscribe(..)
             | RequestKind::Unsubscribe(_)
+            | RequestKind::Settle(_)
             | RequestKind::Describe(_)
+            | RequestKind::DescribeShared
             | RequestKind::Ping => return Err(Violation::Answer { request: wire }),
         };
         self.requests.answer(wire, Ok(answer));
@@ -209,6 +211,21 @@ impl Outcomes<'_> {
             return Err(Violation::Answer { request: page.request });
         }
         self.answered(page.request, kind, answer)
+    }
+
+    /// Messages of a shared subscription were settled.
+    pub(crate) fn acked(&mut self, acked: &Acked<'_>) -> Result<(), Violation> {
+        let Acked { request, cursor, not_held } = *acked;
+        let kind = self.requests.sent_kind(request)?;
+        if !matches!(kind, RequestKind::Settle(_)) {
+            return Err(Violation::Answer { request });
+        }
+        self.answered(request, kind, Answer::Acked { cursor, not_held: not_held.iter().collect() })
+    }
+
+    pub(crate) fn members(&mut self, members: &Members<'_>) -> Result<(), Violation> {
+        let answer = Answer::Shared(Box::new(members.into()));
+        self.answered(members.request, RequestKind::DescribeShared, answer)
     }
 
     /// A Pong arrived; if it does not answer a ping of the application, it answers a heartbeat.

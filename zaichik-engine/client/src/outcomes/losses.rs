@@ -7,7 +7,7 @@ use zaichik_proto::Start;
 use super::Outcomes;
 use crate::answer::{Answer, SubscriptionId};
 use crate::error::RequestError;
-use crate::requests::{LostRequest, PublishState, Request, RequestKind};
+use crate::requests::{LostRequest, PublishState, Request, RequestKind, Settlement};
 use crate::subscription::{Subscription, SubscriptionState};
 
 impl Outcomes<'_> {
@@ -104,6 +104,14 @@ impl Outcomes<'_> {
             RequestKind::Nack(..) | RequestKind::Seek(..) => {
                 has_left.then_some(Err(RequestError::Unknown { topic }))
             }
+            // What is left of its effect is that they come back, which the end of the connection does as well.
+            RequestKind::Settle(Settlement::GiveBack | Settlement::Extend) => {
+                Some(Err(RequestError::Returned { topic }))
+            }
+            RequestKind::Settle(Settlement::Ack) => {
+                let returned = RequestError::Returned { topic: Arc::clone(&topic) };
+                Some(Err(if has_left { RequestError::Unknown { topic } } else { returned }))
+            }
             // Again, it could remove records that were accepted since.
             RequestKind::TrimTopic(Start::Latest) if has_left => Some(Err(RequestError::Unknown { topic })),
             RequestKind::CreateTopic
@@ -116,6 +124,7 @@ impl Outcomes<'_> {
             | RequestKind::SeekDurable
             | RequestKind::RemoveDurable
             | RequestKind::Describe(_)
+            | RequestKind::DescribeShared
             | RequestKind::Ping => has_left.then_some(Err(RequestError::Disconnected { topic })),
         }
     }

@@ -42,7 +42,9 @@ impl Outcomes<'_> {
             | RequestKind::Commit(..)
             | RequestKind::SeekDurable
             | RequestKind::RemoveDurable
+            | RequestKind::Settle(_)
             | RequestKind::Describe(_)
+            | RequestKind::DescribeShared
             | RequestKind::Ping => {}
         }
         self.requests.answer(wire, Err(RequestError::Refused { topic, refusal }));

@@ -73,8 +73,19 @@ pub(crate) enum RequestKind {
     Seek(SubscriptionId, Start),
     SeekDurable,
     RemoveDurable,
+    /// Of a shared subscription.
+    Settle(Settlement),
     Describe(Described),
+    DescribeShared,
     Ping,
+}
+
+/// What happens to messages of a shared subscription.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Settlement {
+    Ack,
+    GiveBack,
+    Extend,
 }
 
 /// The subject of a Describe, which decides the kind of frame that answers it.
@@ -205,14 +216,19 @@ impl Request {
             | RequestKind::Seek(..)
             | RequestKind::SeekDurable
             | RequestKind::RemoveDurable
+            | RequestKind::Settle(_)
             | RequestKind::Describe(_)
+            | RequestKind::DescribeShared
             | RequestKind::Ping => None,
         }
     }
 
     /// Whether a broker with these limits and capabilities takes it.
     pub(crate) fn check(&self, limits: &Limits, capabilities: u64) -> Result<(), RequestError> {
-        if matches!(self.kind, RequestKind::TrimTopic(_)) && capabilities & Welcome::TRIM == 0 {
+        let is_trim = matches!(self.kind, RequestKind::TrimTopic(_));
+        let is_shared = matches!(self.kind, RequestKind::DescribeShared);
+        let needed = if is_trim { Welcome::TRIM } else { 0 } | if is_shared { Welcome::SHARED } else { 0 };
+        if capabilities & needed != needed {
             let refusal = Refusal::new(RefusalCode::Unsupported);
             return Err(RequestError::Refused { topic: Arc::clone(&self.topic), refusal });
         }

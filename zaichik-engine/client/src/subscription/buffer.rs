@@ -1,12 +1,16 @@
 //! Messages and events that were received for a subscription and not yet taken by the application.
 
+use core::ops::Range;
 use std::collections::VecDeque;
 use std::sync::Arc;
 
 use bytes::{Buf, Bytes};
-use zaichik_proto::RecordRef;
+use zaichik_proto::{GapReason, RecordRef};
 
 use crate::event::{Event, Message};
+
+/// Maximum messages and events with which gaps that are not adjacent are kept apart.
+const MAX_ITEMS: usize = 1_024;
 
 /// Messages and events, in the order in which the application takes them.
 #[derive(Debug, Default)]
@@ -23,7 +27,7 @@ enum Item {
 }
 
 /// The rest of one delivery's records, in wire form: nothing is allocated per message.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct ReceivedRecords {
     pub(super) records: Bytes,
     pub(super) first_offset: u64,
@@ -70,6 +74,68 @@ impl Buffer {
             return;
         }
         self.items.push_back(Item::Event(event));
+    }
+
+    /// Adds a gap of a shared subscription, where one that follows another may be far from it.
+    pub(super) fn push_gap(&mut self, from: u64, to: u64, reason: GapReason) {
+        let is_adjacent = match self.items.back() {
+            Some(Item::Event(Event::Gap { to: before, .. })) => *before == from,
+            _ => true,
+        };
+        if is_adjacent || self.items.len() >= MAX_ITEMS {
+            self.push_event(Event::Gap { from, to, reason });
+        } else {
+            self.items.push_back(Item::Event(Event::Gap { from, to, reason }));
+        }
+    }
+
+    /// Drops the oldest messages, so that at most `count` are left.
+    pub(super) fn keep_newest(&mut self, count: u32, topic: &Arc<str>) {
+        while self.messages > count {
+            let oldest = self.items.iter_mut().find_map(|item| match item {
+                Item::Records(records) => records.split_first(topic),
+                Item::Event(_) => None,
+            });
+            let Some((_, len)) = oldest else {
+                return;
+            };
+            self.remove_message(len);
+        }
+        self.drop_empty();
+    }
+
+    /// Drops messages with these offsets.
+    pub(super) fn drop_offsets(&mut self, offsets: Range<u64>, topic: &Arc<str>) {
+        for item in core::mem::take(&mut self.items) {
+            let Item::Records(mut records) = item else {
+                self.items.push_back(item);
+                continue;
+            };
+            if records.first_offset < offsets.start {
+                let mut after = records.clone();
+                while after.first_offset < offsets.start && after.split_first(topic).is_some() {}
+                let before = records.records.len().saturating_sub(after.records.len());
+                records.records.truncate(before);
+                self.items.push_back(Item::Records(records));
+                records = after;
+            }
+            while offsets.contains(&records.first_offset)
+                && let Some((_, len)) = records.split_first(topic)
+            {
+                self.remove_message(len);
+            }
+            self.items.push_back(Item::Records(records));
+        }
+        self.drop_empty();
+    }
+
+    /// Drops what is not a message.
+    pub(super) fn drop_events(&mut self) {
+        self.items.retain(|item| matches!(item, Item::Records(_)));
+    }
+
+    fn drop_empty(&mut self) {
+        self.items.retain(|item| !matches!(item, Item::Records(records) if records.records.is_empty()));
     }
 
     /// Drops messages before `committed`, which the application saw on an earlier connection.

@@ -123,7 +123,7 @@ impl Subscription {
 
     /// A message of a subscription with a window was taken.
     pub(super) fn message_taken(&mut self, offset: u64) {
-        if self.options.window == 0 {
+        if self.options.window == 0 || self.is_shared() {
             return;
         }
         let cursor = self.cursor();
@@ -145,7 +145,9 @@ impl Subscription {
     }
 
     fn check_taken(&self, offset: u64, ahead: RefusalCode) -> Result<(), RequestError> {
-        let refusal = if self.options.window == 0 {
+        let refusal = if self.is_shared() {
+            Refusal::new(RefusalCode::CommitShared)
+        } else if self.options.window == 0 {
             Refusal::new(RefusalCode::CommitsOff)
         } else if offset >= self.taken_to() {
             Refusal::with_value(ahead, self.taken_to())

@@ -90,7 +90,7 @@ impl Broker {
             Sent::Batch { producer, operations, .. } => {
                 let bodies = operations.iter().map(|operation| match operation {
                     Op::Publish { bodies, .. } => bodies.clone(),
-                    Op::Commit { .. } => panic!("{operation:?}"),
+                    Op::Commit { .. } | Op::Ack { .. } => panic!("{operation:?}"),
                 });
                 (*producer, bodies.collect(), true)
             }

@@ -186,7 +186,9 @@ impl Peer {
 
     /// Answers a Subscribe with an epoch and a rewind number.
     pub(super) fn attached(&mut self, sent: &Sent, start: u64, epoch: u32, rewind: u32) {
-        let Sent::Subscribe { request, subscription, .. } = *sent else {
+        let (Sent::Subscribe { request, subscription, .. }
+        | Sent::SubscribeShared { request, subscription, .. }) = *sent
+        else {
             panic!("{sent:?}");
         };
         self.send(&ServerFrame::Subscribed(Subscribed {

@@ -1,6 +1,8 @@
 //! The client's frames in a form that tests can compare.
 
-use zaichik_proto::{ClientFrame, OnConflict, Operation, Producer, Records, SeekTarget, Start};
+use zaichik_proto::{
+    ClientFrame, List, OffsetRange, OnConflict, Operation, Producer, Records, SeekTarget, Start,
+};
 
 /// A frame that the client sent.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -67,9 +69,36 @@ pub(super) enum Sent {
         target: Target,
         to: Start,
     },
+    SubscribeShared {
+        request: u32,
+        subscription: u32,
+        name: String,
+        start: Start,
+        by_key: bool,
+        ack_deadline_micros: u64,
+    },
+    /// Of a shared subscription.
+    Settle {
+        request: u32,
+        subscription: u32,
+        rewind: u32,
+        effect: Effect,
+        offsets: Vec<(u64, u32)>,
+    },
+    DescribeShared {
+        request: u32,
+    },
     Ping(u64),
     Pong(u64),
     Close,
+}
+
+/// What messages of a shared subscription are to become.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Effect {
+    Acknowledged,
+    GivenBack { delay_micros: u64 },
+    Extended,
 }
 
 /// An operation of a batch.
@@ -77,6 +106,7 @@ pub(super) enum Sent {
 pub(super) enum Op {
     Publish { topic: String, bodies: Vec<Vec<u8>> },
     Commit { subscription: u32, offset: u64 },
+    Ack { subscription: u32, rewind: u32, offsets: Vec<(u64, u32)> },
 }
 
 /// How a durable subscription is attached.
@@ -109,6 +139,9 @@ impl Sent {
             | Self::Nack { request, .. }
             | Self::Seek { request, .. }
             | Self::Subscribe { request, .. }
+            | Self::SubscribeShared { request, .. }
+            | Self::Settle { request, .. }
+            | Self::DescribeShared { request }
             | Self::Unsubscribe { request, .. }
             | Self::Commit { request, .. } => *request,
             Self::Hello { .. } | Self::Ping(_) | Self::Pong(_) | Self::Close => {
@@ -197,13 +230,37 @@ pub(super) fn owned(frame: &ClientFrame<'_>) -> Sent {
         ClientFrame::Pong { nonce } => Sent::Pong(*nonce),
         ClientFrame::Close => Sent::Close,
         ClientFrame::TrimTopic(trim) => Sent::TrimTopic { request: trim.request, before: trim.before },
-        ClientFrame::SubscribeShared(_)
-        | ClientFrame::Ack(_)
-        | ClientFrame::NackShared(_)
-        | ClientFrame::Extend(_)
-        | ClientFrame::DescribeShared(_)
-        | ClientFrame::Shard(_)
-        | ClientFrame::Extension { .. } => panic!("the client sent {frame:?}"),
+        ClientFrame::SubscribeShared(join) => Sent::SubscribeShared {
+            request: join.request,
+            subscription: join.subscription,
+            name: join.name.to_owned(),
+            start: join.start,
+            by_key: join.by_key,
+            ack_deadline_micros: join.ack_deadline_micros,
+        },
+        ClientFrame::Ack(ack) => Sent::Settle {
+            request: ack.request,
+            subscription: ack.subscription,
+            rewind: ack.rewind,
+            effect: Effect::Acknowledged,
+            offsets: offsets(ack.ranges),
+        },
+        ClientFrame::NackShared(nack) => Sent::Settle {
+            request: nack.request,
+            subscription: nack.subscription,
+            rewind: nack.rewind,
+            effect: Effect::GivenBack { delay_micros: nack.delay_micros },
+            offsets: offsets(nack.ranges),
+        },
+        ClientFrame::Extend(extend) => Sent::Settle {
+            request: extend.request,
+            subscription: extend.subscription,
+            rewind: extend.rewind,
+            effect: Effect::Extended,
+            offsets: offsets(extend.ranges),
+        },
+        ClientFrame::DescribeShared(describe) => Sent::DescribeShared { request: describe.request },
+        ClientFrame::Shard(_) | ClientFrame::Extension { .. } => panic!("the client sent {frame:?}"),
     }
 }
 
@@ -211,8 +268,14 @@ fn operation(operation: Operation<'_>) -> Op {
     match operation {
         Operation::Publish { topic, records } => Op::Publish { topic: text(topic), bodies: bodies(&records) },
         Operation::Commit { subscription, offset, .. } => Op::Commit { subscription, offset },
-        Operation::Ack { .. } => panic!("the client sent {operation:?}"),
+        Operation::Ack { subscription, rewind, ranges } => {
+            Op::Ack { subscription, rewind, offsets: offsets(ranges) }
+        }
     }
+}
+
+fn offsets(ranges: List<'_, OffsetRange>) -> Vec<(u64, u32)> {
+    ranges.iter().map(|range| (range.first, range.count)).collect()
 }
 
 fn bodies(records: &Records<'_>) -> Vec<Vec<u8>> {
