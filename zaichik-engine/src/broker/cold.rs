@@ -227,13 +227,12 @@ impl Broker {
                 let subscription = numbered(nack.subscription)?;
                 let dead_letter = subscription.terms.dead_letter?;
                 let source = topic(subscription.topic)?;
-                match source.cold_at(nack.offset) {
-                    Some(chunk) => (subscription.topic, Some(chunk)),
-                    None => {
-                        // With headers that say where it comes from.
-                        let bytes = source.len_of(nack.offset)?.saturating_add(Limits::FRAME_ROOM);
-                        (dead_letter.topic, topic(dead_letter.topic)?.chunk_for_room(now, 1, bytes.into()))
-                    }
+                if let Some(chunk) = source.cold_at(nack.offset) {
+                    (subscription.topic, Some(chunk))
+                } else {
+                    // With headers that say where it comes from.
+                    let bytes = source.len_of(nack.offset)?.saturating_add(Limits::FRAME_ROOM);
+                    (dead_letter.topic, topic(dead_letter.topic)?.chunk_for_room(now, 1, bytes.into()))
                 }
             }
             ClientFrame::Publish(publish) => {
