@@ -263,6 +263,7 @@ impl Subscriptions {
     }
 
     /// The same for a change that does not concern a store.
+    #[inline]
     pub(super) fn settle_charge(&mut self, key: SubKey, memory: &mut Memory) {
         let subscription = &mut self[key];
         let footprint = subscription.footprint();

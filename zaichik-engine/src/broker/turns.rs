@@ -25,6 +25,7 @@ pub(super) struct Turns<'b> {
 
 impl Turns<'_> {
     /// The topic of a shared subscription has received something, or something was read back.
+    #[inline(never)]
     pub(super) fn woken(&mut self, key: SubKey, effects: &mut Effects) {
         if let Some(shared) = &mut self.subscriptions[key].shared {
             shared.is_fetching = false;
@@ -34,6 +35,7 @@ impl Turns<'_> {
 
     /// Gives turns to members in the line, if there is something for them; if there is not, the subscription waits for its
     /// topic.
+    #[inline(never)]
     pub(super) fn offer(&mut self, key: SubKey, effects: &mut Effects) {
         let (subscription, members) = self.subscriptions.with_members(key);
         let (topic, node) = (&self.topics[subscription.topic], subscription.node);

@@ -215,14 +215,7 @@ impl Session {
                 let answer = result.map(ServerFrame::Subscribed);
                 self.stream_answer(subscribe.request, subscribe.topic, answer, broker, effects);
             }
-            ClientFrame::DescribeShared(DescribeShared { request, topic, name }) => {
-                let mut bytes = Vec::new();
-                let described = broker.describe_shared(topic, name, &mut bytes);
-                let members = described.map(|(state, members)| {
-                    ServerFrame::Members(Members { request: *request, state, members })
-                });
-                self.answer(*request, topic, members, broker, effects);
-            }
+            ClientFrame::DescribeShared(describe) => self.describe_shared(describe, broker, effects),
             ClientFrame::Ack(ack) => {
                 let result = broker.ack(now, self.id, ack, effects);
                 self.acked(ack.request, ack.quiet, result, broker, effects);
@@ -323,7 +316,17 @@ impl Session {
         }
     }
 
+    #[inline(never)]
+    fn describe_shared(&mut self, describe: &DescribeShared<'_>, broker: &mut Broker, effects: &mut Effects) {
+        let (DescribeShared { request, topic, name }, mut bytes) = (*describe, Vec::new());
+        let described = broker.describe_shared(topic, name, &mut bytes);
+        let members =
+            described.map(|(state, members)| ServerFrame::Members(Members { request, state, members }));
+        self.answer(request, topic, members, broker, effects);
+    }
+
     /// Answers a request about records of a shared subscription.
+    #[inline(never)]
     fn acked(
         &mut self,
         request: u32,

@@ -38,6 +38,7 @@ struct Portion {
 impl Delivery<'_> {
     /// Hands out to a member whose turn it is: one run, or more if no other member has room. Afterwards it stands in the line,
     /// or its window is full.
+    #[inline(never)]
     pub(super) fn serve_member(
         &mut self,
         (session, ready): (SessionId, Node),
@@ -138,6 +139,7 @@ impl Delivery<'_> {
     }
 
     /// A session has turns for its members that it can't use now, because its lane or the memory is full.
+    #[inline(never)]
     pub(super) fn pass_turns(&mut self, session: SessionId, ready: Node, effects: &mut Effects) {
         let keys: Vec<_> = self.readiness.members(ready).take(PASSED_ON).map(MemberKey).collect();
         if !keys.is_empty() {
