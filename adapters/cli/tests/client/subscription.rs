@@ -60,9 +60,9 @@ fn members_of_a_shared_subscription_get_each_message_once_and_info_shows_them() 
     broker.run("sub t --shared workers -c 2").assert().success().stdout("a\nb\n");
     let mut reading = broker.spawn("sub t --shared workers --commit each --ack-deadline 1m -v");
     assert!(reading.stderr_line().contains("subscribed"));
-    assert_eq!(reading.line(), "c");
+    assert_eq!(reading.line(), "t c");
     let shown = broker.run("subscription info t workers").assert().success();
-    shown.stdout(contains("members      1\n").or(contains("members     1\n")).and(contains("zaichik sub")));
+    shown.stdout(contains("members     1\n").and(contains("zaichik sub")));
     let info = &broker.json("subs info t workers --json")[0]["shared"];
     assert_eq!((&info["ack_deadline_us"], &info["by_key"]), (&json!(60_000_000), &json!(false)));
     assert_eq!(info["members"][0]["stuck"], false);
