@@ -15,7 +15,7 @@ use std::io::{self, IsTerminal};
 use std::time::Duration;
 
 use futures::StreamExt;
-use zaichik_tokio::{Client, DurableOptions, Subscription};
+use zaichik_tokio::{Client, DurableOptions, SharedOptions, Subscription};
 
 pub(crate) use self::args::Subscribe;
 use self::args::WINDOW;
@@ -34,7 +34,7 @@ impl Subscribe {
     pub(crate) async fn run(&self) -> Result<(), Failure> {
         let window = self.window()?;
         let mode = if self.window == Some(0) { CommitMode::Never } else { self.commit };
-        let commits = Commits::new(mode, &self.topics)?;
+        let commits = Commits::new(mode, self.shared.is_some(), &self.topics)?;
         self.topics.iter().filter_map(|topic| hints::wildcard(topic)).for_each(|hint| self.notify(hint));
         let mut signals = Box::pin(signals::arriving().map_err(|error| Failure::new(Code::Other, error))?);
         let (client, subscriptions) = tokio::select! {
@@ -84,10 +84,15 @@ impl Subscribe {
         }
     }
 
-    /// Whether anyone notices a commit that is missing: the next holder of the durable subscription, or the user who asked
-    /// for commits.
+    /// Whether anyone notices a commit that is missing: the next holder of the durable subscription, another member of the
+    /// shared one, or the user who asked for commits.
     const fn relies_on_commits(&self) -> bool {
-        self.durable.is_some() || matches!(self.commit, CommitMode::Each | CommitMode::Manual)
+        self.is_kept() || matches!(self.commit, CommitMode::Each | CommitMode::Manual)
+    }
+
+    /// Whether the broker keeps the position.
+    const fn is_kept(&self) -> bool {
+        self.durable.is_some() || self.shared.is_some()
     }
 
     /// Explains why there is nothing to show: a frequent question of those who have just published their first message.
@@ -117,15 +122,19 @@ impl Subscribe {
     fn window(&self) -> Result<u32, Failure> {
         let wants_commits = matches!(self.commit, CommitMode::Each | CommitMode::Manual);
         match self.window {
+            _ if self.commit == CommitMode::Manual && self.shared.is_some() => Err(Failure::new(
+                Code::Usage,
+                "the messages of --shared are acknowledged when they are written; omit --commit manual",
+            )),
             Some(0) if wants_commits => {
                 Err(Failure::new(Code::Usage, "--window 0 turns commits off; omit it or --commit"))
             }
-            Some(0) if self.commit == CommitMode::Never && self.durable.is_some() => Err(Failure::new(
+            Some(0) if self.commit == CommitMode::Never && self.is_kept() => Err(Failure::new(
                 Code::Usage,
-                "with --window 0 a durable subscription advances without commits; omit it or --commit never",
+                "with --window 0 a durable or shared subscription advances without commits; omit it or --commit never",
             )),
             Some(window) => Ok(window),
-            None if self.commit == CommitMode::Never && self.durable.is_none() => Ok(0),
+            None if self.commit == CommitMode::Never && !self.is_kept() => Ok(0),
             // No more than --count, so that the broker does not deliver unneeded messages.
             None => Ok(self
                 .count
@@ -141,6 +150,12 @@ impl Subscribe {
             let durable = DurableOptions::new(name.as_str());
             let ttl = self.inactive_ttl.unwrap_or_default();
             subscribe = subscribe.durable(durable.inactive_ttl(ttl));
+        }
+        if let Some(name) = &self.shared {
+            let mut shared = SharedOptions::new(name.as_str());
+            shared.by_key = self.by_key;
+            shared.ack_deadline = self.ack_deadline.unwrap_or(shared.ack_deadline);
+            subscribe = subscribe.shared(shared);
         }
         if let (Some(attempts), Some(topic)) = (self.max_attempts, &self.dead_letter) {
             subscribe = subscribe.dead_letter(attempts, topic);

@@ -1,9 +1,12 @@
 //! `zaichik subscription`: lists, shows, moves and removes subscriptions.
 
+mod members;
+
 use clap::{Args, Subcommand};
 use serde::Serialize;
 use zaichik_tokio::{ClientError, RefusalCode, RequestError, SubscriptionInfo};
 
+use self::members::{Shared, shared_of};
 use crate::connect::ServerArgs;
 use crate::failure::{Code, Failure};
 use crate::printable::printable_line;
@@ -32,7 +35,7 @@ enum SubscriptionCommand {
     /// List subscriptions, including those that are not durable.
     #[command(visible_alias = "list")]
     Ls(List),
-    /// Show one durable subscription.
+    /// Show one durable or shared subscription; of a shared one its members as well.
     Info(Info),
     /// Move a durable subscription to another position, even if a connection holds it.
     Seek(Seek),
@@ -55,7 +58,7 @@ struct List {
 struct DurableName {
     /// Topic of the subscription.
     topic: String,
-    /// Name of the subscription, as given with --durable.
+    /// Name of the subscription, as given with --durable or --shared.
     name: String,
 }
 
@@ -108,6 +111,9 @@ struct SubscriptionReport<'a> {
     lag: u64,
     /// Null while it is attached, and if it never expires.
     expires_in_us: Option<u64>,
+    /// Only of a shared one, and not in a list.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    shared: Option<Shared<'a>>,
 }
 
 /// The outcome of `subscription seek` or `subscription rm`, as JSON.
@@ -163,10 +169,12 @@ impl Info {
         let client = self.server.connect(NAME).await?;
         let subscription = client.subscription(&self.durable.topic, &self.durable.name).await;
         let subscription = subscription.map_err(|error| self.durable.failure(error))?;
+        let shared = shared_of(&client, &self.durable.topic, &self.durable.name).await?;
         client.close().await?;
         let subscription = SubscriptionReport::new(&subscription);
+        let shared = shared.as_ref().map(Shared::new);
         if self.output.is_json() {
-            return report::json(&subscription);
+            return report::json(&SubscriptionReport { shared, ..subscription });
         }
         let mut pairs = vec![
             ("topic", printable_line(subscription.topic)),
@@ -183,7 +191,9 @@ impl Info {
             ("lag", subscription.lag),
         ];
         pairs.extend(numbers.map(|(name, number)| (name, number.to_string())));
-        report::pairs(pairs)
+        pairs.extend(shared.iter().flat_map(Shared::pairs));
+        report::pairs(pairs)?;
+        shared.map_or(Ok(()), |shared| shared.print_members())
     }
 }
 
@@ -252,6 +262,7 @@ impl<'a> SubscriptionReport<'a> {
             end: subscription.end,
             lag: subscription.lag(),
             expires_in_us: subscription.expires_in.map(micros),
+            shared: None,
         }
     }
 

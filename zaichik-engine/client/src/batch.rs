@@ -4,12 +4,11 @@ use core::fmt;
 use std::sync::Arc;
 
 use zaichik_proto::{
-    BatchDuplicate, BatchResult, Batched, List, OffsetRange, Operation, Operations, OperationsBuilder,
-    Record, Records, TopicName,
+    BatchDuplicate, BatchResult, Batched, Limits, List, OffsetRange, Operation, Operations,
+    OperationsBuilder, Record, Records, TopicName,
 };
 
 use crate::answer::{BatchReceipt, Hold, PublishReceipt, SubscriptionId};
-use crate::client::check_ranges;
 use crate::error::RequestError;
 use crate::size::Size;
 
@@ -250,4 +249,14 @@ pub(crate) fn receipt(batched: &Batched<'_>, sent: &[SentOperation]) -> Option<B
     }
     let repeated = batched.repeated == Some(true);
     (results.next().is_none() && duplicates.next().is_none()).then_some(BatchReceipt { publishes, repeated })
+}
+
+/// Whether a request may name these offsets: the broker would end the connection because of others.
+pub(crate) fn check_ranges(offsets: &[OffsetRange]) -> Result<(), RequestError> {
+    let is_valid =
+        |range: &OffsetRange| range.count > 0 && range.first.checked_add(range.count.into()).is_some();
+    if offsets.is_empty() || offsets.len() > Limits::MAX_ELEMENTS as usize || !offsets.iter().all(is_valid) {
+        return Err(RequestError::InvalidRanges);
+    }
+    Ok(())
 }

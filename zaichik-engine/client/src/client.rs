@@ -20,7 +20,6 @@ use std::sync::Arc;
 use bytes::BytesMut;
 use zaichik_proto::{Limits, Refusal, Timestamp, TopicName, Version, micros};
 
-pub(crate) use self::shared::check_ranges;
 use crate::answer::{Answer, RequestId, SubscriptionId};
 use crate::config::ClientConfig;
 use crate::connection::{Connection, Link};

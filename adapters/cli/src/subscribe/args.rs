@@ -23,10 +23,11 @@ Examples:
   zaichik sub orders payments -v               # two topics; each line begins with its topic
   zaichik sub orders -c 1 -W 5s                # one message, within five seconds
   zaichik sub jobs --durable worker            # continues where it stopped
+  zaichik sub jobs --shared workers            # each message goes to one of those who run this
   zaichik sub jobs -F '%o %k %s{hex}\\n'
 
 Exit code: 0 if it is done or was stopped by a signal, 4 if --wait expired before a message (or all of --count)
-arrived, or the broker did not confirm a commit that was asked for or is of a durable subscription, 5 if the broker
+arrived, or the broker did not confirm a commit that was asked for or is of a durable or shared subscription, 5 if the broker
 refused a request, 6 if messages are missing and --fail-on-gap is given.";
 
 /// Subscribe to topics.
@@ -66,6 +67,17 @@ pub(crate) struct Subscribe {
     #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration, requires = "durable")]
     #[arg(help_heading = READING)]
     pub(super) inactive_ttl: Option<Duration>,
+    /// Share the messages with the other members of this name: each goes to one of them, and is acknowledged alone instead of
+    /// committed.
+    #[arg(long, value_name = "NAME", conflicts_with_all = ["durable", "exit_at_end"], help_heading = READING)]
+    pub(super) shared: Option<String>,
+    /// Messages with one key are held by one member at a time, in order.
+    #[arg(long, requires = "shared", help_heading = READING)]
+    pub(super) by_key: bool,
+    /// How long a message may be held before it goes to another member [default: 30s].
+    #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration, requires = "shared")]
+    #[arg(help_heading = READING)]
+    pub(super) ack_deadline: Option<Duration>,
     /// Maximum uncommitted messages; 0 turns commits off [default: 256, or --count if that is less].
     #[arg(long, value_name = "N", help_heading = READING)]
     pub(super) window: Option<u32>,
@@ -116,6 +128,9 @@ impl Subscribe {
             wait: None,
             durable: None,
             inactive_ttl: None,
+            shared: None,
+            by_key: false,
+            ack_deadline: None,
             window: Some(0),
             commit: CommitMode::Never,
             max_attempts: None,

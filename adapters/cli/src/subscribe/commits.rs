@@ -32,6 +32,8 @@ pub(crate) enum CommitMode {
 /// Commits in flight, and messages that are written but not committed; the windows limit both.
 pub(super) struct Commits {
     mode: CommitMode,
+    /// Whether the subscriptions are shared, so that each message is acknowledged alone.
+    is_shared: bool,
     in_flight: FuturesUnordered<Commit>,
     /// One per topic.
     topics: Vec<Uncommitted>,
@@ -62,6 +64,8 @@ struct Answer {
     /// The index of the topic.
     source: usize,
     offset: u64,
+    /// Whether it is about this message only, and not about all before it.
+    is_alone: bool,
     result: Result<(), ClientError>,
 }
 
@@ -83,13 +87,14 @@ impl Commits {
     ///
     /// # Errors
     /// Standard input is closed.
-    pub(super) fn new(mode: CommitMode, topics: &[String]) -> Result<Self, Failure> {
+    pub(super) fn new(mode: CommitMode, is_shared: bool, topics: &[String]) -> Result<Self, Failure> {
         let requests = match mode {
             CommitMode::Manual => Some(BufReader::new(stdin::open()?).lines()),
             CommitMode::Auto | CommitMode::Each | CommitMode::Never => None,
         };
         Ok(Self {
             mode,
+            is_shared,
             in_flight: FuturesUnordered::new(),
             topics: topics.iter().map(|topic| Uncommitted::new(topic)).collect(),
             requests,
@@ -104,6 +109,10 @@ impl Commits {
     /// Records messages that were written, in this order, and commits them unless the mode is manual.
     pub(super) fn written(&mut self, messages: Vec<(usize, Delivery)>) {
         if self.mode == CommitMode::Never {
+            return;
+        }
+        if self.is_shared {
+            self.in_flight.extend(messages.into_iter().map(|(source, delivery)| ack(source, delivery)));
             return;
         }
         for (source, delivery) in messages {
@@ -231,11 +240,16 @@ impl Uncommitted {
 
 impl Answer {
     fn record(self, topics: &mut [Uncommitted]) {
-        let Self { source, offset, result } = self;
+        let Self { source, offset, is_alone, result } = self;
         let Some(topic) = topics.get_mut(source) else {
             return;
         };
         match result {
+            // It may have been redelivered here.
+            Ok(()) if is_alone => drop(topic.failed.take_if(|(failed, _)| *failed == offset)),
+            Err(error) if is_alone => {
+                topic.failed.get_or_insert((offset, error));
+            }
             Ok(()) => {
                 topic.committed = topic.committed.max(Some(offset));
                 topic.failed.take_if(|(failed, _)| *failed <= offset);
@@ -252,7 +266,15 @@ impl Answer {
 }
 
 fn commit(source: usize, delivery: Delivery) -> Commit {
-    Box::pin(async move { Answer { source, offset: delivery.offset, result: delivery.commit().await } })
+    Box::pin(async move {
+        Answer { source, offset: delivery.offset, is_alone: false, result: delivery.commit().await }
+    })
+}
+
+fn ack(source: usize, delivery: Delivery) -> Commit {
+    Box::pin(async move {
+        Answer { source, offset: delivery.offset, is_alone: true, result: delivery.ack().await }
+    })
 }
 
 #[cfg(test)]
@@ -281,7 +303,7 @@ mod tests {
             let mut topics = ["t", "u"].map(Uncommitted::new);
             for (source, offset, is_committed) in answers.iter().copied() {
                 let result = if is_committed { Ok(()) } else { lost() };
-                Answer { source, offset, result }.record(&mut topics);
+                Answer { source, offset, is_alone: false, result }.record(&mut topics);
             }
             assert_eq!(topics.map(|topic| topic.failed.map(|(offset, _)| offset)), expected, "{answers:?}");
         }

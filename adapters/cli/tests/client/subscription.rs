@@ -53,6 +53,28 @@ fn info_shows_one_subscription() {
 }
 
 #[test]
+fn members_of_a_shared_subscription_get_each_message_once_and_info_shows_them() {
+    let broker = Broker::start();
+    broker.create_kept("t");
+    broker.publish("t", &["a", "b", "c"]);
+    broker.run("sub t --shared workers -c 2").assert().success().stdout("a\nb\n");
+    let mut reading = broker.spawn("sub t --shared workers --commit each --ack-deadline 1m -v");
+    assert!(reading.stderr_line().contains("subscribed"));
+    assert_eq!(reading.line(), "t c");
+    let shown = broker.run("subscription info t workers").assert().success();
+    shown.stdout(contains("members     1\n").and(contains("zaichik sub")));
+    let info = &broker.json("subs info t workers --json")[0]["shared"];
+    assert_eq!((&info["ack_deadline_us"], &info["by_key"]), (&json!(60_000_000), &json!(false)));
+    assert_eq!(info["members"][0]["stuck"], false);
+    for refused in ["--durable d", "-e", "--commit manual", "--commit never --window 0"] {
+        broker.run(&format!("sub t --shared workers {refused}")).assert().code(2);
+    }
+    broker.run("sub t --by-key").assert().code(2);
+    broker.run("sub t --shared workers --by-key").assert().code(5).stderr(contains("by_key"));
+    broker.run("sub t --durable workers").assert().code(5).stderr(contains("exclusive"));
+}
+
+#[test]
 fn seek_moves_a_subscription() {
     let broker = broker_with_a_reader();
     for (to, expected) in

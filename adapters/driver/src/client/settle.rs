@@ -8,7 +8,6 @@ use zaichik_client::{Answer, Hold, OffsetRange, RequestError};
 use zaichik_proto::Limits;
 
 use super::core::Core;
-use super::delivery::Delivery;
 use super::error::ClientError;
 use super::mismatch;
 use super::request::Request;
@@ -59,12 +58,11 @@ impl Settle {
     }
 }
 
-/// Acknowledges messages; returns the offsets of those that this client does not hold.
-pub(super) async fn ack_all(core: &Arc<Core>, deliveries: &[Delivery]) -> Result<Vec<u64>, ClientError> {
-    let mut by_hold: BTreeMap<Hold, Vec<u64>> = BTreeMap::new();
-    for delivery in deliveries {
-        by_hold.entry(delivery.hold()?).or_default().push(delivery.offset);
-    }
+/// Acknowledges messages by their holds; returns the offsets of those that this client does not hold.
+pub(super) async fn ack_all(
+    core: &Arc<Core>,
+    by_hold: BTreeMap<Hold, Vec<u64>>,
+) -> Result<Vec<u64>, ClientError> {
     let mut not_held = Vec::new();
     for (hold, mut offsets) in by_hold {
         offsets.sort_unstable();

@@ -1,5 +1,6 @@
 //! Messages of a topic, as a stream.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::future::poll_fn;
 use std::pin::Pin;
@@ -201,7 +202,11 @@ impl Subscription {
         if let Some(foreign) = messages.iter().find(|message| !message.is_of(owner)) {
             return Err(RequestError::NoSubscription(foreign.subscription()).into());
         }
-        settle::ack_all(owner.core(), messages).await
+        let mut by_hold: BTreeMap<_, Vec<u64>> = BTreeMap::new();
+        for message in messages {
+            by_hold.entry(message.hold()?).or_default().push(message.offset);
+        }
+        settle::ack_all(owner.core(), by_hold).await
     }
 
     /// Moves delivery back to the last message taken, after `delay` (rule A4): it and all after it are redelivered

@@ -4,13 +4,13 @@ use core::time::Duration;
 use std::sync::Arc;
 
 use zaichik_proto::{
-    Ack, ClientFrame, DescribeShared, Extend, HEADER_LEN, Limits, List, NackShared, OffsetRange, Timestamp,
-    micros,
+    Ack, ClientFrame, DescribeShared, Extend, HEADER_LEN, List, NackShared, OffsetRange, Timestamp, micros,
 };
 
 use super::Client;
 use super::subscribe::check_durable_name;
 use crate::answer::{Hold, RequestId, SubscriptionId};
+use crate::batch::check_ranges;
 use crate::error::RequestError;
 use crate::requests::{RequestKind, Settlement};
 use crate::subscription::Subscription;
@@ -155,14 +155,4 @@ impl Client {
         self.settle();
         Ok(id)
     }
-}
-
-/// Whether a request may name these offsets: the broker would end the connection because of others.
-pub(crate) fn check_ranges(offsets: &[OffsetRange]) -> Result<(), RequestError> {
-    let is_valid =
-        |range: &OffsetRange| range.count > 0 && range.first.checked_add(range.count.into()).is_some();
-    if offsets.is_empty() || offsets.len() > Limits::MAX_ELEMENTS as usize || !offsets.iter().all(is_valid) {
-        return Err(RequestError::InvalidRanges);
-    }
-    Ok(())
 }
