@@ -79,6 +79,8 @@ pub(in crate::broker) enum Ended {
 pub(in crate::broker) struct Memberships {
     /// Head of the ring of its members that have a turn.
     pub(in crate::broker) ready: Node,
+    /// Whether its other subscriptions go first.
+    pub(in crate::broker) gives_way: bool,
     /// Its members, by the numbers that its client chose.
     pub(in crate::broker) numbers: BTreeMap<u32, MemberKey>,
     /// The subscriptions.
