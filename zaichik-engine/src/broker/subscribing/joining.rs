@@ -128,6 +128,7 @@ impl Subscribing<'_> {
         memberships.numbers.insert(joining.number, member);
         memberships.groups.insert(key);
         entry.unfence(joining.number);
+        entry.count_extra();
         self.sessions.settle(joining.session, self.readers.memory);
         self.readers.subscriptions.settle(key, self.readers.memory);
         Ok(())
