@@ -12,7 +12,7 @@ use super::sessions::Sessions;
 use super::subscriptions::Subscriptions;
 use super::topics::Topics;
 use crate::effects::Effects;
-use crate::id::{MemberKey, SessionId, SubKey};
+use crate::id::{SessionId, SubKey};
 use crate::outbound::{LaneKind, Outbound};
 use crate::ring::Node;
 use crate::steps::STEPS_PER_EXCHANGE;
@@ -69,37 +69,20 @@ impl Delivery<'_> {
         out: &mut Outbound,
         effects: &mut Effects,
     ) -> Delivered {
+        let mut delivered = Delivered::ALL;
         let Some(entry) = self.sessions.get_mut(session) else {
-            return Delivered::ALL;
+            return delivered;
         };
         entry.committed_below = 0;
-        let (ready, has_fence) = (entry.ready, entry.has_unsent_fence());
-        let members = entry.shared.as_ref().map(|shared| shared.ready);
-        let delivered = self.deliver_due((session, has_fence), (ready, members), out, effects);
-        if let Some(members) = members
-            && !delivered.more
-        {
-            self.pass_turns(session, members, effects);
+        let (ready, mut has_fence) = (entry.ready, entry.has_unsent_fence());
+        if entry.shared.is_some() {
+            delivered = self.deliver_to_members(session, out, effects);
         }
-        delivered
-    }
-
-    /// The same for a session with these rings of subscriptions and, if it is a member of shared ones, of members.
-    #[inline]
-    fn deliver_due(
-        &mut self,
-        (session, mut has_fence): (SessionId, bool),
-        (ready, members): (Node, Option<Node>),
-        out: &mut Outbound,
-        effects: &mut Effects,
-    ) -> Delivered {
-        let mut delivered = Delivered::ALL;
-        let mut is_turn_of_member = false;
         let before = out.stream_len();
         let last_step = self.topics.steps().saturating_add(STEPS_PER_EXCHANGE);
         while out.stream_len() < self.output_buffer {
             if out.allocated() > self.room {
-                delivered.lacks_memory = has_fence || self.has_ready(ready, members);
+                delivered.lacks_memory |= has_fence || self.readiness.has_ready(ready);
                 return delivered;
             }
             if has_fence {
@@ -108,18 +91,8 @@ impl Delivery<'_> {
             }
             let is_share_used = out.stream_len().saturating_sub(before) >= BYTES_PER_EXCHANGE;
             if is_share_used || self.topics.steps() >= last_step {
-                delivered.more = self.has_ready(ready, members);
+                delivered.more |= self.readiness.has_ready(ready);
                 return delivered;
-            }
-            if let Some(members) = members {
-                is_turn_of_member = !is_turn_of_member;
-                if (is_turn_of_member || !self.readiness.has_ready(ready))
-                    && let Some(first) = self.readiness.first(members)
-                {
-                    let key = MemberKey(first);
-                    self.serve_member((session, members), key, last_step, out, effects);
-                    continue;
-                }
             }
             let Some(key) = self.readiness.pop_ready(ready) else {
                 return delivered;
@@ -127,11 +100,6 @@ impl Delivery<'_> {
             self.serve(key, ready, last_step, out);
         }
         delivered
-    }
-
-    /// Whether a subscription or a member has something to deliver.
-    fn has_ready(&self, ready: Node, members: Option<Node>) -> bool {
-        self.readiness.has_ready(ready) || members.is_some_and(|members| self.readiness.has_ready(members))
     }
 
     /// Sends a Fenced; returns whether there are more.

@@ -61,6 +61,8 @@ pub(super) struct Members {
     entries: Arena<Member>,
     /// The members of each subscription, by their numbers.
     of_group: BTreeMap<(SubKey, u64), MemberKey>,
+    /// Bytes of free places: asked for in each exchange, and seldom changed.
+    spare: usize,
 }
 
 /// What a session asks for that joins a subscription.
@@ -165,7 +167,7 @@ impl Member {
 
 impl Members {
     pub(super) const fn new() -> Self {
-        Self { entries: Arena::new(), of_group: BTreeMap::new() }
+        Self { entries: Arena::new(), of_group: BTreeMap::new(), spare: 0 }
     }
 
     /// Adds a member, in no place.
@@ -198,6 +200,7 @@ impl Members {
         };
         memory.recharge(Account::Subscriptions, &mut member.charged, Member::FOOTPRINT);
         self.entries.insert(member);
+        self.count_spare();
         self.of_group.insert((group, id), key);
         key
     }
@@ -206,6 +209,7 @@ impl Members {
     pub(super) fn remove(&mut self, key: MemberKey, memory: &mut Memory, readiness: &mut Readiness) {
         if let Some(mut member) = self.entries.remove(key.0) {
             readiness.remove(member.node);
+            self.count_spare();
             self.of_group.remove(&(member.group, member.id));
             memory.recharge(Account::Subscriptions, &mut member.charged, 0);
         }
@@ -237,6 +241,10 @@ impl Members {
 
     /// Bytes of free places.
     pub(super) const fn spare(&self) -> usize {
-        self.entries.spare().saturating_mul(size_of::<Member>())
+        self.spare
+    }
+
+    const fn count_spare(&mut self) {
+        self.spare = self.entries.spare().saturating_mul(size_of::<Member>());
     }
 }

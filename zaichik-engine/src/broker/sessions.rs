@@ -167,7 +167,7 @@ impl Sessions {
     pub(super) fn opened(&mut self, id: SessionId, name: &str) {
         if let Some(entry) = self.get_mut(id) {
             entry.open = true;
-            entry.name = Box::from(name);
+            entry.set_name(name);
         }
         self.handshakes.remove(&id);
     }

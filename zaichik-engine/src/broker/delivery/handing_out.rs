@@ -6,7 +6,7 @@ use core::hash::Hasher;
 use siphasher::sip::SipHasher13;
 use zaichik_proto::{DeliveryHead, Gap, RecordRef, ServerFrame, Timestamp};
 
-use super::{Delivery, LEAST_STEPS, MAX_FRAMES, STEPS_PER_FRAME};
+use super::{BYTES_PER_EXCHANGE, Delivered, Delivery, LEAST_STEPS, MAX_FRAMES, STEPS_PER_FRAME};
 use crate::broker::counters::bump;
 use crate::broker::members::Member;
 use crate::broker::turns::Turns;
@@ -15,6 +15,7 @@ use crate::group::{Group, MAX_BLOCKED, Offer, Times};
 use crate::id::{MemberKey, SessionId};
 use crate::outbound::{LaneKind, Outbound};
 use crate::ring::Node;
+use crate::steps::STEPS_PER_EXCHANGE;
 use crate::subscription::MAX_DELIVERY;
 use crate::topic::{Position, Pull, Want};
 
@@ -36,10 +37,48 @@ struct Portion {
 }
 
 impl Delivery<'_> {
+    /// Hands out to the members that a session is, while its stream lane has room. Every other time its other subscriptions
+    /// go first if they have something.
+    #[inline(never)]
+    pub(super) fn deliver_to_members(
+        &mut self,
+        session: SessionId,
+        out: &mut Outbound,
+        effects: &mut Effects,
+    ) -> Delivered {
+        let mut delivered = Delivered::ALL;
+        let Some(entry) = self.sessions.get_mut(session) else { return delivered };
+        let others = entry.ready;
+        let Some(memberships) = &mut entry.shared else { return delivered };
+        memberships.gives_way = !memberships.gives_way;
+        let (ready, gives_way) = (memberships.ready, memberships.gives_way);
+        if gives_way && self.readiness.has_ready(others) {
+            delivered.more = self.readiness.has_ready(ready) && out.stream_len() < self.output_buffer;
+            return delivered;
+        }
+        let before = out.stream_len();
+        let last_step = self.topics.steps().saturating_add(STEPS_PER_EXCHANGE);
+        while out.stream_len() < self.output_buffer {
+            let Some(key) = self.readiness.first(ready).map(MemberKey) else { return delivered };
+            if out.allocated() > self.room {
+                delivered.lacks_memory = true;
+                break;
+            }
+            let is_share_used = out.stream_len().saturating_sub(before) >= BYTES_PER_EXCHANGE;
+            if is_share_used || self.topics.steps() >= last_step {
+                delivered.more = true;
+                return delivered;
+            }
+            self.serve_member((session, ready), key, last_step, out, effects);
+        }
+        self.pass_turns(session, ready, effects);
+        delivered
+    }
+
     /// Hands out to a member whose turn it is: one run, or more if no other member has room. Afterwards it stands in the line,
     /// or its window is full.
     #[inline(never)]
-    pub(super) fn serve_member(
+    fn serve_member(
         &mut self,
         (session, ready): (SessionId, Node),
         key: MemberKey,
@@ -140,7 +179,7 @@ impl Delivery<'_> {
 
     /// A session has turns for its members that it can't use now, because its lane or the memory is full.
     #[inline(never)]
-    pub(super) fn pass_turns(&mut self, session: SessionId, ready: Node, effects: &mut Effects) {
+    fn pass_turns(&mut self, session: SessionId, ready: Node, effects: &mut Effects) {
         let keys: Vec<_> = self.readiness.members(ready).take(PASSED_ON).map(MemberKey).collect();
         if !keys.is_empty() {
             self.turns(session).pass_on(&keys, effects);

@@ -112,7 +112,12 @@ impl Subscribing<'_> {
         let entry = self.sessions.get_mut(joining.session).ok_or(gone)?;
         let memberships = entry.shared.get_or_insert_with(|| {
             let ready = self.readers.readiness.insert_ring();
-            Box::new(Memberships { ready, numbers: BTreeMap::new(), groups: BTreeSet::new() })
+            Box::new(Memberships {
+                ready,
+                gives_way: true,
+                numbers: BTreeMap::new(),
+                groups: BTreeSet::new(),
+            })
         });
         let (subscription, members) = self.readers.subscriptions.with_members(key);
         let shared = subscription.shared.as_mut().ok_or(gone)?;
@@ -123,6 +128,7 @@ impl Subscribing<'_> {
         memberships.numbers.insert(joining.number, member);
         memberships.groups.insert(key);
         entry.unfence(joining.number);
+        entry.count_extra();
         self.sessions.settle(joining.session, self.readers.memory);
         self.readers.subscriptions.settle(key, self.readers.memory);
         Ok(())
