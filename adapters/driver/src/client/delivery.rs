@@ -71,7 +71,7 @@ impl Delivery {
     /// Of a shared subscription only this message is given back, to any member, and nothing waits for it (rule G5).
     ///
     /// # Errors
-    /// [`RequestError::AlreadyCommitted`](crate::RequestError::AlreadyCommitted) if this message or a later one was
+    /// [`RequestError::AlreadyCommitted`] if this message or a later one was
     /// committed: it is not redelivered. If the connection of a durable subscription breaks first, an error of class
     /// [`Unknown`](crate::ErrorClass::Unknown) or [`Retryable`](crate::ErrorClass::Retryable): the message is redelivered,
     /// but may not count as failed. Otherwise as for [`commit`](Self::commit).
