@@ -40,7 +40,7 @@ pub(super) struct Member {
     charged: usize,
 }
 
-/// Where a member stands.
+/// Where a member waits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Place {
     /// In the line of its subscription.
@@ -84,7 +84,7 @@ impl Member {
             (self.records, self.bytes, self.rewind) = (0, 0, group.rewind());
             self.quiet_since = Timestamp::MAX;
             if self.place == Place::Full {
-                // All of them stand in the line since then.
+                // The move put all members back in line.
                 self.place = Place::Line;
             }
         }
@@ -157,7 +157,7 @@ impl Member {
         }
     }
 
-    /// If it was full and has room now, it stands in the line again.
+    /// Puts it back in line if its window was full and has room now.
     pub(super) fn find_room(&mut self, shared: &mut Shared, readiness: &mut Readiness) {
         if self.place == Place::Full && self.room().is_some() {
             self.find_place(false, shared, readiness);

@@ -75,7 +75,7 @@ impl Delivery<'_> {
         delivered
     }
 
-    /// Hands out to a member whose turn it is: one run, or more if no other member has room. Afterwards it stands in the line,
+    /// Hands records to the member whose turn it is: one run, or more if no other member has room. Then the member waits in line,
     /// or its window is full.
     #[inline(never)]
     fn serve_member(

@@ -21,7 +21,7 @@ enum Action {
     Extend,
 }
 
-/// Who asks for something about which records.
+/// A request about records of a shared subscription, with the session that sent it.
 #[derive(Debug, Clone, Copy)]
 struct Request<'a> {
     session: SessionId,

@@ -279,7 +279,7 @@ impl Log {
         self.cold_bytes
     }
 
-    /// A chunk with so many bytes of records became cold.
+    /// A chunk became cold; `len` is the size of its records in bytes.
     pub(super) const fn count_cold(&mut self, len: usize) {
         self.cold_chunks = self.cold_chunks.saturating_add(1);
         self.cold_bytes = self.cold_bytes.saturating_add(len as u64);
