@@ -6,7 +6,10 @@
 
 #![cfg(feature = "planted")]
 
+use std::collections::VecDeque;
 use std::panic::catch_unwind;
+use std::sync::Mutex;
+use std::thread;
 
 use zaichik_fuzz::sim::{Defect, Setup, run};
 
@@ -17,23 +20,31 @@ const SEEDS: u64 = 10_000;
 fn every_planted_defect_is_found() {
     let seeds = std::env::var("PLANTED_SEEDS").ok().and_then(|seeds| seeds.parse().ok()).unwrap_or(SEEDS);
     let only = std::env::var("PLANTED_DEFECT").ok();
-    let mut missed = Vec::new();
+    let defects = defects().filter(|(name, _)| only.as_ref().is_none_or(|only| only == name));
+    let (defects, missed) = (Mutex::new(defects.collect::<VecDeque<_>>()), Mutex::new(Vec::new()));
     std::panic::set_hook(Box::new(|_| {}));
-    for (name, plant) in defects() {
-        if only.as_ref().is_some_and(|only| *only != name) {
-            continue;
+    // A defect is planted in one thread, so each thread looks for another one.
+    let search = || {
+        let next = || defects.lock().unwrap().pop_front();
+        while let Some((name, plant)) = next() {
+            match (0..seeds).find_map(|seed| found(&*plant, seed).map(|how| (seed, how))) {
+                Some((seed, how)) => println!("{name}: after {} seeds: {how}", seed + 1),
+                None => missed.lock().unwrap().push(name),
+            }
         }
-        match (0..seeds).find_map(|seed| found(&*plant, seed).map(|how| (seed, how))) {
-            Some((seed, how)) => println!("{name}: after {} seeds: {how}", seed + 1),
-            None => missed.push(name),
+    };
+    thread::scope(|scope| {
+        for _ in 0..thread::available_parallelism().map_or(1, usize::from) {
+            scope.spawn(search);
         }
-    }
+    });
     let _ = std::panic::take_hook();
+    let missed = missed.into_inner().unwrap();
     assert!(missed.is_empty(), "not found within {seeds} seeds: {missed:?}");
 }
 
 /// Plants a defect in a run and in this thread, or removes it from the thread.
-type Plant = Box<dyn Fn(Option<&mut Setup>)>;
+type Plant = Box<dyn Fn(Option<&mut Setup>) + Send>;
 
 /// The defects at the edge of the broker, in the broker and in the client, by name.
 fn defects() -> impl Iterator<Item = (String, Plant)> {
