@@ -121,14 +121,9 @@ impl Client {
         self.tick(now);
         let shared = self.check_topic(topic)?;
         check_durable_name(name)?;
-        self.check_room()?;
-        let new = self.with_timeout(shared, RequestKind::DescribeShared);
-        let (_, id) = self.requests.insert(new, |request| {
-            let frame = DescribeShared { request, topic: topic.as_bytes(), name };
-            self.encoder.small(&ClientFrame::DescribeShared(frame))
-        });
-        self.settle();
-        Ok(id)
+        self.ask(shared, RequestKind::DescribeShared, |request| {
+            ClientFrame::DescribeShared(DescribeShared { request, topic: topic.as_bytes(), name })
+        })
     }
 
     fn settle_held(
