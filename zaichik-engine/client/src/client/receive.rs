@@ -100,7 +100,8 @@ impl Client {
             // Messages that the application no longer takes must not prevent answers from being read.
             return Ok(());
         }
-        if let Some(committed) = self.subscriptions.deliver(frame, delivery)? {
+        let max_window_bytes = self.limits().max_window_size;
+        if let Some(committed) = self.subscriptions.deliver(frame, delivery, max_window_bytes)? {
             self.send_quiet_commit(id, committed);
         }
         Ok(())

@@ -25,5 +25,6 @@ mod room;
 mod seek;
 mod sent;
 mod shared;
+mod shared_window;
 mod subscriptions;
 mod trim;

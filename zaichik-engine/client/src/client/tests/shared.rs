@@ -12,7 +12,7 @@ use super::producer::config;
 use super::sent::{Effect, Op, Sent};
 use crate::{
     Answer, Batch, ClientConfig, ErrorClass, Event, Hold, Link, LinkError, PublishOptions, RequestError,
-    RequestId, SharedOptions, SubscribeOptions, SubscriptionId, Violation,
+    RequestId, SharedOptions, SubscribeOptions, SubscriptionId,
 };
 
 /// A peer before its connection, whose broker has shared subscriptions.
@@ -22,18 +22,18 @@ fn offering(config: ClientConfig) -> Peer {
     peer
 }
 
-fn open() -> Peer {
+pub(super) fn open() -> Peer {
     let mut peer = offering(ClientConfig::new(7));
     peer.connect(1);
     peer
 }
 
-fn options() -> SubscribeOptions {
+pub(super) fn options() -> SubscribeOptions {
     SubscribeOptions::new().window(4).start(Start::Latest).shared(SharedOptions::new("workers"))
 }
 
 /// A member that has joined.
-fn joined(peer: &mut Peer) -> SubscriptionId {
+pub(super) fn joined(peer: &mut Peer) -> SubscriptionId {
     let (id, sub) = peer.client.subscribe(peer.now, "t", options()).unwrap();
     let sent = peer.sent_one();
     peer.attached(&sent, 5, 0, 0);
@@ -41,7 +41,14 @@ fn joined(peer: &mut Peer) -> SubscriptionId {
     sub
 }
 
-fn deliver(peer: &mut Peer, sub: SubscriptionId, first_offset: u64, count: u32, attempt: u32, rewind: u32) {
+pub(super) fn deliver(
+    peer: &mut Peer,
+    sub: SubscriptionId,
+    first_offset: u64,
+    count: u32,
+    attempt: u32,
+    rewind: u32,
+) {
     let mut bytes = Vec::new();
     for _ in 0..count {
         Record { body: b"job", timestamp: 5, ..Record::default() }.encode(&mut bytes);
@@ -57,16 +64,16 @@ fn deliver(peer: &mut Peer, sub: SubscriptionId, first_offset: u64, count: u32, 
 }
 
 /// Takes a message, and returns what it is settled with.
-fn take(peer: &mut Peer, sub: SubscriptionId) -> (u64, Hold) {
+pub(super) fn take(peer: &mut Peer, sub: SubscriptionId) -> (u64, Hold) {
     let offset = peer.message(sub).offset;
     (offset, peer.client.hold(sub).unwrap())
 }
 
-const fn one(first: u64) -> [OffsetRange; 1] {
+pub(super) const fn one(first: u64) -> [OffsetRange; 1] {
     [OffsetRange { first, count: 1 }]
 }
 
-fn acked(peer: &mut Peer, request: u32, cursor: u64, not_held: &[OffsetRange]) {
+pub(super) fn acked(peer: &mut Peer, request: u32, cursor: u64, not_held: &[OffsetRange]) {
     let mut bytes = Vec::new();
     let not_held = List::encode_into(&mut bytes, not_held.iter().copied());
     peer.send(&ServerFrame::Acked(Acked { request, cursor, not_held }));
@@ -247,31 +254,6 @@ fn g14_another_instance_is_reported_and_joined_at_the_original_start() {
     peer.attached(&sent, 0, 0, 0);
     assert_eq!(peer.event(sub), Some(Event::Restarted { start: 0 }));
     assert_eq!(peer.event(sub), None);
-}
-
-#[test]
-fn g6_a_message_whose_deadline_passed_before_it_was_taken_is_handed_out_once() {
-    let mut peer = open();
-    let sub = joined(&mut peer);
-    deliver(&mut peer, sub, 9, 3, 1, 0);
-    deliver(&mut peer, sub, 10, 1, 2, 0);
-    let mut taken = Vec::new();
-    while let Some(Event::Message(message)) = peer.event(sub) {
-        taken.push((message.offset, message.attempt));
-    }
-    assert_eq!(taken, [(9, 1), (11, 1), (10, 2)]);
-    // Others got the first two: the window of four is never exceeded.
-    for first in [20, 23] {
-        deliver(&mut peer, sub, first, 3, 1, 0);
-    }
-    let taken = std::iter::from_fn(|| peer.event(sub)).map(|event| match event {
-        Event::Message(message) => message.offset,
-        other => panic!("{other:?}"),
-    });
-    assert_eq!(taken.collect::<Vec<_>>(), [22, 23, 24, 25]);
-    deliver(&mut peer, sub, 30, 5, 1, 0);
-    let window = Violation::Window { subscription: sub.0, window: 4 };
-    assert_eq!(peer.client.link(), Link::Closed(Some(LinkError::Violation(window))));
 }
 
 #[test]
