@@ -76,6 +76,7 @@ pub(super) enum Sent {
         start: Start,
         by_key: bool,
         ack_deadline_micros: u64,
+        inactive_ttl_micros: u64,
     },
     /// Of a shared subscription.
     Settle {
@@ -237,6 +238,7 @@ pub(super) fn owned(frame: &ClientFrame<'_>) -> Sent {
             start: join.start,
             by_key: join.by_key,
             ack_deadline_micros: join.ack_deadline_micros,
+            inactive_ttl_micros: join.inactive_ttl_micros,
         },
         ClientFrame::Ack(ack) => Sent::Settle {
             request: ack.request,

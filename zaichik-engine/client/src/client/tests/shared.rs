@@ -90,11 +90,14 @@ fn refused(result: Result<RequestId, RequestError>) -> RefusalCode {
 fn g1_a_member_joins_with_its_options() {
     let mut peer = open();
     let shared = SharedOptions::new("workers").by_key().ack_deadline(Duration::from_secs(9));
+    let shared = shared.inactive_ttl(Duration::from_mins(1));
     peer.client.subscribe(peer.now, "t", SubscribeOptions::new().shared(shared)).unwrap();
     let sent = peer.sent_one();
-    let Sent::SubscribeShared { name, start, by_key: true, ack_deadline_micros: 9_000_000, .. } = sent else {
+    let Sent::SubscribeShared { ref name, start, by_key: true, ack_deadline_micros: 9_000_000, .. } = sent
+    else {
         panic!("{sent:?}");
     };
+    assert!(matches!(sent, Sent::SubscribeShared { inactive_ttl_micros: 60_000_000, .. }), "{sent:?}");
     assert_eq!((&name[..], start), ("workers", Start::Earliest));
     let both = options().durable("billing".into());
     assert_eq!(peer.client.subscribe(peer.now, "t", both), Err(RequestError::DurableAndShared));
