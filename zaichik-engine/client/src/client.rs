@@ -226,7 +226,8 @@ impl Client {
         self.subscriptions.get(subscription).is_some_and(Subscription::is_window_taken)
     }
 
-    /// Refusals, since the last call, of publishes and commits that wanted no answer: their number and the latest one.
+    /// Refusals, since the last call, of publishes, commits and acknowledgements that wanted no answer: their number and the
+    /// latest one. A message that was acknowledged and not held counts as one.
     pub const fn poll_refused(&mut self) -> Option<(u64, Refusal)> {
         self.requests.take_refused()
     }

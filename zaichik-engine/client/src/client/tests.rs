@@ -17,6 +17,7 @@ mod order;
 mod peer;
 mod producer;
 mod properties;
+mod quiet_acks;
 mod reconnect;
 mod requests;
 mod resend;

@@ -97,7 +97,7 @@ pub(super) enum Sent {
 /// What messages of a shared subscription are to become.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Effect {
-    Acknowledged,
+    Acknowledged { quiet: bool },
     GivenBack { delay_micros: u64 },
     Extended,
 }
@@ -244,7 +244,7 @@ pub(super) fn owned(frame: &ClientFrame<'_>) -> Sent {
             request: ack.request,
             subscription: ack.subscription,
             rewind: ack.rewind,
-            effect: Effect::Acknowledged,
+            effect: Effect::Acknowledged { quiet: ack.quiet },
             offsets: offsets(ack.ranges),
         },
         ClientFrame::NackShared(nack) => Sent::Settle {

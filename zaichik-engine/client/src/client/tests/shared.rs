@@ -16,7 +16,7 @@ use crate::{
 };
 
 /// A peer before its connection, whose broker has shared subscriptions.
-fn offering(config: ClientConfig) -> Peer {
+pub(super) fn offering(config: ClientConfig) -> Peer {
     let mut peer = Peer::new(config);
     (peer.version, peer.capabilities) = (Version::Two, Welcome::SHARED);
     peer
@@ -144,7 +144,7 @@ fn g3_an_ack_is_done_with_the_answer_of_the_broker() {
     let id = peer.client.ack(peer.now, hold, &ranges).unwrap();
     let sent = peer.sent_one();
     let request = sent.request();
-    let (subscription, effect) = (sub.0, Effect::Acknowledged);
+    let (subscription, effect) = (sub.0, Effect::Acknowledged { quiet: false });
     let offsets = vec![(9, 2), (6, 1)];
     assert_eq!(sent, Sent::Settle { request, subscription, rewind: 0, effect, offsets });
     assert_eq!(peer.answer(), None);
