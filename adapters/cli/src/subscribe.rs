@@ -145,14 +145,14 @@ impl Subscribe {
 
     async fn subscribe(&self, client: &Client, topic: &str, window: u32) -> Result<Subscription, Failure> {
         let start = self.from.resolve(client, topic).await?;
+        let inactive_ttl = self.inactive_ttl.unwrap_or_default();
         let mut subscribe = client.subscribe(topic).from(start).window(window);
         if let Some(name) = &self.durable {
             let durable = DurableOptions::new(name.as_str());
-            let ttl = self.inactive_ttl.unwrap_or_default();
-            subscribe = subscribe.durable(durable.inactive_ttl(ttl));
+            subscribe = subscribe.durable(durable.inactive_ttl(inactive_ttl));
         }
         if let Some(name) = &self.shared {
-            let mut shared = SharedOptions::new(name.as_str());
+            let mut shared = SharedOptions::new(name.as_str()).inactive_ttl(inactive_ttl);
             shared.by_key = self.by_key;
             shared.ack_deadline = self.ack_deadline.unwrap_or(shared.ack_deadline);
             subscribe = subscribe.shared(shared);

@@ -234,8 +234,8 @@ impl<R: Runtime> Client<R> {
         self.owner.core().quietly(|state, _| state.machine.instance())
     }
 
-    /// Refusals, since the last call, of messages that were published without an acknowledgement: their number and the
-    /// latest refusal.
+    /// Refusals, since the last call, of messages that were published without an acknowledgement, and of
+    /// [quiet acks](Delivery::ack_quiet): their number and the latest refusal.
     #[must_use]
     pub fn take_refused(&self) -> Option<(u64, Refusal)> {
         self.owner.core().quietly(|state, _| state.machine.poll_refused())

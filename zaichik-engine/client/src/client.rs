@@ -5,7 +5,6 @@
 
 mod admin;
 mod connecting;
-
 mod publish;
 mod receive;
 mod rewind;
@@ -18,7 +17,7 @@ use core::time::Duration;
 use std::sync::Arc;
 
 use bytes::BytesMut;
-use zaichik_proto::{Limits, Refusal, Timestamp, TopicName, Version, micros};
+use zaichik_proto::{ClientFrame, Limits, Refusal, Timestamp, TopicName, Version, micros};
 
 use crate::answer::{Answer, RequestId, SubscriptionId};
 use crate::config::ClientConfig;
@@ -227,7 +226,8 @@ impl Client {
         self.subscriptions.get(subscription).is_some_and(Subscription::is_window_taken)
     }
 
-    /// Refusals, since the last call, of publishes and commits that wanted no answer: their number and the latest one.
+    /// Refusals, since the last call, of publishes, commits and acknowledgements that wanted no answer: their number and the
+    /// latest one. A message that was acknowledged and not held counts as one.
     pub const fn poll_refused(&mut self) -> Option<(u64, Refusal)> {
         self.requests.take_refused()
     }
@@ -332,6 +332,30 @@ impl Client {
     /// A request with the configured timeout.
     fn with_timeout(&self, topic: Arc<str>, kind: RequestKind) -> NewRequest {
         NewRequest { topic, kind, deadline: self.after(self.config.request_timeout), operations: None }
+    }
+
+    /// Makes a request of one small frame, if there is room.
+    fn ask<'f>(
+        &mut self,
+        topic: Arc<str>,
+        kind: RequestKind,
+        frame: impl FnOnce(u32) -> ClientFrame<'f>,
+    ) -> Result<RequestId, RequestError> {
+        self.check_room()?;
+        Ok(self.request(topic, kind, frame))
+    }
+
+    /// Makes a request of one small frame, for a caller that has checked the room.
+    fn request<'f>(
+        &mut self,
+        topic: Arc<str>,
+        kind: RequestKind,
+        frame: impl FnOnce(u32) -> ClientFrame<'f>,
+    ) -> RequestId {
+        let new = self.with_timeout(topic, kind);
+        let (_, id) = self.requests.insert(new, |request| self.encoder.small(&frame(request)));
+        self.settle();
+        id
     }
 
     const fn outcomes(&mut self) -> Outcomes<'_> {

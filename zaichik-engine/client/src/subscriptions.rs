@@ -102,17 +102,20 @@ impl Subscriptions {
         Some(result)
     }
 
-    /// Processes a delivery; returns the offset to commit at once, if any.
+    /// Processes a delivery of a broker whose windows in bytes are at most `max_window_bytes`; returns the offset to
+    /// commit at once, if any.
     pub(crate) fn deliver(
         &mut self,
         frame: &Bytes,
         delivery: &Delivery<'_>,
+        max_window_bytes: u32,
     ) -> Result<Option<u64>, Violation> {
         let id = SubscriptionId(delivery.subscription);
         if self.leaving.contains(&id) {
             return Ok(None);
         }
-        let committed = self.change(id, |subscription| subscription.deliver(frame, delivery));
+        let committed =
+            self.change(id, |subscription| subscription.deliver(frame, delivery, max_window_bytes));
         committed.ok_or(Violation::Subscription { subscription: id.0 })?
     }
 

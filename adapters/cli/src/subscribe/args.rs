@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use clap::Args;
+use clap::{ArgGroup, Args};
 
 use super::commits::CommitMode;
 use super::position::Position;
@@ -32,7 +32,7 @@ refused a request, 6 if messages are missing and --fail-on-gap is given.";
 
 /// Subscribe to topics.
 #[derive(Debug, Args)]
-#[command(after_help = EXAMPLES)]
+#[command(after_help = EXAMPLES, group(ArgGroup::new("kept").args(["durable", "shared"])))]
 #[expect(clippy::struct_excessive_bools, reason = "each is a separate flag")]
 pub(crate) struct Subscribe {
     /// Topics to subscribe to; created with the broker's defaults if they do not exist.
@@ -62,14 +62,14 @@ pub(crate) struct Subscribe {
     /// Use a durable subscription of this name: the next subscriber with the name continues after the last commit.
     #[arg(long, value_name = "NAME", help_heading = READING)]
     pub(super) durable: Option<String>,
-    /// How long the durable subscription is kept while no connection holds it; the broker's default is 24h unless it is
-    /// configured otherwise.
-    #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration, requires = "durable")]
+    /// How long the durable or shared subscription is kept while no connection holds it; the broker's default is 24h unless
+    /// it is configured otherwise. The newest subscriber decides.
+    #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration, requires = "kept")]
     #[arg(help_heading = READING)]
     pub(super) inactive_ttl: Option<Duration>,
     /// Share the messages with the other members of this name: each goes to one of them, and is acknowledged alone instead of
     /// committed.
-    #[arg(long, value_name = "NAME", conflicts_with_all = ["durable", "exit_at_end"], help_heading = READING)]
+    #[arg(long, value_name = "NAME", conflicts_with = "exit_at_end", help_heading = READING)]
     pub(super) shared: Option<String>,
     /// Messages with one key are held by one member at a time, in order.
     #[arg(long, requires = "shared", help_heading = READING)]

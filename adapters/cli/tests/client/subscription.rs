@@ -75,6 +75,27 @@ fn members_of_a_shared_subscription_get_each_message_once_and_info_shows_them() 
 }
 
 #[test]
+fn the_newest_member_decides_how_long_a_shared_subscription_is_kept() {
+    const HOUR: u64 = 3_600_000_000;
+    let broker = Broker::start();
+    broker.create_kept("t");
+    broker.publish("t", &["a", "b"]);
+    for (ttl, body, least, most) in [("3h", "a\n", 2, 3), ("1h", "b\n", 0, 1)] {
+        broker
+            .run(&format!("sub t --shared workers -c 1 --inactive-ttl {ttl}"))
+            .assert()
+            .success()
+            .stdout(body);
+        let expires_in = broker.json("subs info t workers --json")[0]["expires_in_us"].as_u64();
+        assert!(
+            expires_in.is_some_and(|micros| (least * HOUR..=most * HOUR).contains(&micros)),
+            "{ttl}: {expires_in:?}"
+        );
+    }
+    broker.run("sub t --inactive-ttl 1h").assert().code(2).stderr(contains("--shared"));
+}
+
+#[test]
 fn seek_moves_a_subscription() {
     let broker = broker_with_a_reader();
     for (to, expected) in

@@ -5,7 +5,7 @@ use std::ops::Deref;
 use std::sync::Arc;
 use std::time::Duration;
 
-use zaichik_client::{Hold, Message, RequestError, SubscriptionId};
+use zaichik_client::{Hold, Message, OffsetRange, RequestError, SubscriptionId};
 use zaichik_proto::{Refusal, RefusalCode};
 
 use super::core::{Core, Owner};
@@ -109,6 +109,37 @@ impl Delivery {
     /// [`Refused`](RequestError::Refused) if the subscription is not shared, or has `window` 0.
     pub async fn ack(&self) -> Result<(), ClientError> {
         self.settle(Settle::Ack).await
+    }
+
+    /// Acknowledges this message as [`ack`](Self::ack) does, without waiting: the broker answers only if something is wrong,
+    /// which [`Client::take_refused`](super::Client::take_refused) reports. For messages that may as well be redelivered, as
+    /// they are if the connection breaks before the broker has it.
+    ///
+    /// ```
+    /// # use zaichik_simulated::{BrokerConfig, EmbeddedBroker, Simulation};
+    /// # Simulation::new().run(async {
+    /// # let broker = EmbeddedBroker::start(BrokerConfig::default())?;
+    /// # let client = broker.client();
+    /// let mut readings = client.subscribe("readings").shared("averages").window(8).await?;
+    /// client.publish_all("readings", ["17", "18"]).await?;
+    /// for _ in 0..2 {
+    ///     readings.next_message().await?.expect("the subscription continues").ack_quiet()?;
+    /// }
+    /// assert_eq!(client.shared_subscription("readings", "averages").await?.cursor, 2);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// # }).expect("it works");
+    /// ```
+    ///
+    /// # Errors
+    /// [`Returned`](RequestError::Returned) if the connection over which it was received is gone;
+    /// [`Full`](RequestError::Full) while too many bytes wait to be sent: `ack` waits until there is room;
+    /// [`Refused`](RequestError::Refused) if the subscription is not shared, or has `window` 0.
+    pub fn ack_quiet(&self) -> Result<(), ClientError> {
+        let (hold, offset) = (self.hold()?, self.message.offset);
+        self.core.update(|state, now| {
+            state.check()?;
+            Ok(state.machine.ack_quiet(now, hold, &[OffsetRange { first: offset, count: 1 }])?)
+        })
     }
 
     /// Starts the deadline of this message of a shared subscription again (rule G6), for work that takes longer.

@@ -178,17 +178,4 @@ impl Client {
             ClientFrame::Describe(Describe { request, subject })
         })
     }
-
-    fn ask<'f>(
-        &mut self,
-        topic: Arc<str>,
-        kind: RequestKind,
-        frame: impl FnOnce(u32) -> ClientFrame<'f>,
-    ) -> Result<RequestId, RequestError> {
-        self.check_room()?;
-        let new = self.with_timeout(topic, kind);
-        let (_, id) = self.requests.insert(new, |request| self.encoder.small(&frame(request)));
-        self.settle();
-        Ok(id)
-    }
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bytes::{Buf, Bytes, BytesMut};
-use zaichik_proto::{ClientFrame, Delivery, ServerFrame};
+use zaichik_proto::{Acked, ClientFrame, Delivery, Refusal, RefusalCode, ServerFrame};
 
 use super::Client;
 use crate::answer::SubscriptionId;
@@ -71,6 +71,10 @@ impl Client {
             ServerFrame::Counters(counters) => outcomes.counters(counters)?,
             ServerFrame::Topics(page) => outcomes.topics(page)?,
             ServerFrame::Subscriptions(page) => outcomes.subscriptions(page)?,
+            ServerFrame::Acked(acked) if acked.request == NO_ANSWER => {
+                let (count, refusal) = not_held(acked)?;
+                self.requests.count_refused(count, refusal);
+            }
             ServerFrame::Acked(acked) => outcomes.acked(acked)?,
             ServerFrame::Members(members) => outcomes.members(members)?,
             ServerFrame::Gap(gap) => self.subscriptions.skip(gap)?,
@@ -100,7 +104,8 @@ impl Client {
             // Messages that the application no longer takes must not prevent answers from being read.
             return Ok(());
         }
-        if let Some(committed) = self.subscriptions.deliver(frame, delivery)? {
+        let max_window_bytes = self.limits().max_window_size;
+        if let Some(committed) = self.subscriptions.deliver(frame, delivery, max_window_bytes)? {
             self.send_quiet_commit(id, committed);
         }
         Ok(())
@@ -114,4 +119,12 @@ impl Client {
             self.outbound.frame(|out| pong.encode(out));
         }
     }
+}
+
+/// What a quiet ack named and this member does not hold, as refusals: their number, and the last one.
+fn not_held(acked: &Acked<'_>) -> Result<(u32, Refusal), Violation> {
+    let Acked { request, not_held, .. } = acked;
+    let last = not_held.iter().last().ok_or(Violation::Answer { request: *request })?;
+    let count = not_held.iter().fold(0, |count: u32, range| count.saturating_add(range.count));
+    Ok((count, Refusal::with_value(RefusalCode::NotHeld, last.end().saturating_sub(1))))
 }

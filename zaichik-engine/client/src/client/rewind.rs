@@ -54,13 +54,10 @@ impl Client {
         if !is_sent {
             return Ok(self.requests.answer_at_once(Answer::Rewound { rewind }));
         }
-        let new = self.with_timeout(topic, RequestKind::Nack(subscription, offset));
-        let (_, id) = self.requests.insert(new, |request| {
-            let nack = Nack { request, subscription: subscription.0, offset, delay_micros: micros(delay) };
-            self.encoder.small(&ClientFrame::Nack(nack))
-        });
-        self.settle();
-        Ok(id)
+        Ok(self.request(topic, RequestKind::Nack(subscription, offset), |request| {
+            let (subscription, delay_micros) = (subscription.0, micros(delay));
+            ClientFrame::Nack(Nack { request, subscription, offset, delay_micros })
+        }))
     }
 
     /// Continues delivery at another position; answered by [`Answer::Rewound`] (rule D6).
@@ -90,7 +87,9 @@ impl Client {
         if is_at_broker {
             self.subscriptions.change(subscription, |state| state.seek_sent(to));
             let target = SeekTarget::Subscription(subscription.0);
-            return Ok(self.send_seek(topic, RequestKind::Seek(subscription, to), target, to));
+            return Ok(self.request(topic, RequestKind::Seek(subscription, to), |request| {
+                ClientFrame::Seek(Seek { request, target, to })
+            }));
         }
         if state.is_durable() {
             return Err(RequestError::Disconnected { topic });
@@ -117,9 +116,8 @@ impl Client {
         self.tick(now);
         let shared = self.check_topic(topic)?;
         check_durable_name(name)?;
-        self.check_room()?;
         let target = SeekTarget::Durable { topic: topic.as_bytes(), name };
-        Ok(self.send_seek(shared, RequestKind::SeekDurable, target, to))
+        self.ask(shared, RequestKind::SeekDurable, |request| ClientFrame::Seek(Seek { request, target, to }))
     }
 
     /// Moves a subscription that the broker does not currently have; returns its rewind number.
@@ -136,20 +134,5 @@ impl Client {
             }
         }
         Ok(rewind)
-    }
-
-    fn send_seek(
-        &mut self,
-        topic: Arc<str>,
-        kind: RequestKind,
-        target: SeekTarget<'_>,
-        to: Start,
-    ) -> RequestId {
-        let new = self.with_timeout(topic, kind);
-        let (_, id) = self
-            .requests
-            .insert(new, |request| self.encoder.small(&ClientFrame::Seek(Seek { request, target, to })));
-        self.settle();
-        id
     }
 }

@@ -12,7 +12,7 @@ use super::subscribe::check_durable_name;
 use crate::answer::{Hold, RequestId, SubscriptionId};
 use crate::batch::check_ranges;
 use crate::error::RequestError;
-use crate::requests::{RequestKind, Settlement};
+use crate::requests::{NO_ANSWER, RequestKind, Settlement};
 use crate::subscription::Subscription;
 
 /// Bytes of a frame with ranges besides these, and of each of them.
@@ -62,9 +62,38 @@ impl Client {
         offsets: &[OffsetRange],
     ) -> Result<RequestId, RequestError> {
         self.settle_held(now, hold, offsets, Settlement::Ack, |request, ranges| {
-            let (subscription, rewind) = (hold.subscription.0, hold.rewind);
-            ClientFrame::Ack(Ack { request, subscription, rewind, quiet: false, ranges })
+            ack_frame(request, hold, false, ranges)
         })
+    }
+
+    /// Like [`ack`](Self::ack), but cheaper: without an answer, unless something is wrong.
+    ///
+    /// What the broker refuses is reported by [`poll_refused`](Self::poll_refused), and so is each message that this member
+    /// does not hold, with [`NotHeld`](zaichik_proto::RefusalCode::NotHeld). If the connection breaks, the messages are done, or
+    /// are redelivered. It may take effect before requests that wait to be sent.
+    ///
+    /// # Errors
+    /// As for `ack`; [`RequestError::Full`] while [`max_outbound_bytes`](crate::ClientConfig::max_outbound_bytes) wait to be
+    /// written.
+    pub fn ack_quiet(
+        &mut self,
+        now: Timestamp,
+        hold: Hold,
+        offsets: &[OffsetRange],
+    ) -> Result<(), RequestError> {
+        self.tick(now);
+        self.connection.check_accepts_requests()?;
+        check_ranges(offsets)?;
+        self.subscriptions.usable(hold.subscription)?.check_hold(hold)?;
+        // Unlike commits, acks that change nothing are not recognised here, so the window does not bound their number.
+        if !self.has_room_to_write() {
+            return Err(RequestError::Full);
+        }
+        let mut bytes = Vec::new();
+        let ranges = List::encode_into(&mut bytes, offsets.iter().copied());
+        let frame = ack_frame(NO_ANSWER, hold, true, ranges);
+        self.outbound.frame(|out| frame.encode(out));
+        Ok(())
     }
 
     /// Gives messages of a shared subscription back, to be handed out to any member after `delay` (rule G5); answered by
@@ -121,14 +150,9 @@ impl Client {
         self.tick(now);
         let shared = self.check_topic(topic)?;
         check_durable_name(name)?;
-        self.check_room()?;
-        let new = self.with_timeout(shared, RequestKind::DescribeShared);
-        let (_, id) = self.requests.insert(new, |request| {
-            let frame = DescribeShared { request, topic: topic.as_bytes(), name };
-            self.encoder.small(&ClientFrame::DescribeShared(frame))
-        });
-        self.settle();
-        Ok(id)
+        self.ask(shared, RequestKind::DescribeShared, |request| {
+            ClientFrame::DescribeShared(DescribeShared { request, topic: topic.as_bytes(), name })
+        })
     }
 
     fn settle_held(
@@ -155,4 +179,9 @@ impl Client {
         self.settle();
         Ok(id)
     }
+}
+
+const fn ack_frame(request: u32, hold: Hold, quiet: bool, ranges: List<'_, OffsetRange>) -> ClientFrame<'_> {
+    let (subscription, rewind) = (hold.subscription.0, hold.rewind);
+    ClientFrame::Ack(Ack { request, subscription, rewind, quiet, ranges })
 }

@@ -89,9 +89,9 @@ impl Buffer {
         }
     }
 
-    /// Drops the oldest messages, so that at most `count` are left.
-    pub(super) fn keep_newest(&mut self, count: u32, topic: &Arc<str>) {
-        while self.messages > count {
+    /// Drops the oldest messages, so that at most `count` are left, and at most `bytes` of records or a single one.
+    pub(super) fn keep_newest(&mut self, count: u32, bytes: usize, topic: &Arc<str>) {
+        while self.messages > count || (self.bytes > bytes && self.messages > 1) {
             let oldest = self.items.iter_mut().find_map(|item| match item {
                 Item::Records(records) => records.split_first(topic),
                 Item::Event(_) => None,
@@ -263,6 +263,25 @@ mod tests {
         assert_eq!(buffer.messages(), 1);
         let Some(Event::Message(message)) = buffer.take(&topic) else { panic!("no message") };
         assert_eq!(message.offset, 5);
+    }
+
+    #[test]
+    fn the_newest_messages_are_kept_within_both_bounds() {
+        let topic = Arc::from("t");
+        let (one, all) = (filled(3, 1).bytes(), filled(3, 3).bytes());
+        let (below_one, below_all) = (one.saturating_sub(1), all.saturating_sub(1));
+        for (count, bytes, first) in
+            [(3, all, 3), (2, all, 4), (3, below_all, 4), (3, one, 5), (3, below_one, 5), (1, 0, 5)]
+        {
+            let mut buffer = filled(3, 3);
+            buffer.push_gap(9, 10, GapReason::Expired);
+            buffer.keep_newest(count, bytes, &topic);
+            let Some(Event::Message(message)) = buffer.take(&topic) else { panic!("no message") };
+            assert_eq!(message.offset, first, "{count} messages, {bytes} bytes");
+            while let Some(Event::Message(_)) = buffer.take(&topic) {}
+            assert_eq!((buffer.messages(), buffer.bytes()), (0, 0));
+            assert!(buffer.is_empty(), "the gap was taken last");
+        }
     }
 
     #[test]

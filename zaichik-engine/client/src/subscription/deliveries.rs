@@ -12,13 +12,15 @@ impl Subscription {
     /// Processes the records of a delivery, which borrows from `frame`; stale ones are dropped.
     ///
     /// Returns the offset to commit at once, for records that the application committed before they were redelivered.
+    /// The broker's windows in bytes are at most `max_window_bytes`.
     pub(crate) fn deliver(
         &mut self,
         frame: &Bytes,
         delivery: &Delivery<'_>,
+        max_window_bytes: u32,
     ) -> Result<Option<u64>, Violation> {
         if self.is_shared() {
-            return self.handed_out(frame, delivery).map(|()| None);
+            return self.handed_out(frame, delivery, max_window_bytes).map(|()| None);
         }
         let (first, count) = (delivery.first_offset, delivery.records.len());
         if !self.admit(delivery.rewind, first)? {

@@ -80,8 +80,14 @@ impl Subscription {
         }
     }
 
-    /// Processes the records of a delivery, which borrows from `frame`; stale ones are dropped.
-    pub(super) fn handed_out(&mut self, frame: &Bytes, delivery: &Delivery<'_>) -> Result<(), Violation> {
+    /// Processes the records of a delivery, which borrows from `frame`; stale ones are dropped. The broker's window in
+    /// bytes is at most `max_window_bytes`.
+    pub(super) fn handed_out(
+        &mut self,
+        frame: &Bytes,
+        delivery: &Delivery<'_>,
+        max_window_bytes: u32,
+    ) -> Result<(), Violation> {
         let (first, count) = (delivery.first_offset, delivery.records.len());
         if !self.admit_shared(delivery.rewind)? {
             return Ok(());
@@ -104,7 +110,11 @@ impl Subscription {
         self.buffer.push_records(count, ReceivedRecords { records, first_offset: first, attempt });
         if window > 0 {
             // The broker keeps to the window, so this member does not hold the oldest ones any more.
-            self.buffer.keep_newest(window, &self.topic);
+            let bytes = match self.options.window_bytes {
+                0 => max_window_bytes,
+                bytes => bytes.min(max_window_bytes),
+            };
+            self.buffer.keep_newest(window, bytes as usize, &self.topic);
         }
         Ok(())
     }

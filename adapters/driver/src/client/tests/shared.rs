@@ -50,6 +50,26 @@ fn g3_a_message_is_acknowledged_once_and_alone() {
 }
 
 #[test]
+fn g3_a_quiet_ack_reaches_the_broker_and_reports_only_what_is_wrong() {
+    let broker = broker();
+    Manual::block_on(async {
+        let (client, mut jobs) = member(&broker, &["a", "b"]).await;
+        let taken = take(&mut jobs, 2).await;
+        taken[1].ack_quiet().expect("it is held");
+        taken[0].ack_quiet().expect("it is held");
+        assert_eq!(client.shared_subscription("t", "workers").await.expect("described").cursor, 2);
+        assert_eq!(client.take_refused(), None);
+        taken[0].ack_quiet().expect("sent");
+        client.shared_subscription("t", "workers").await.expect("described");
+        let refused = client.take_refused().map(|(count, refusal)| (count, refusal.code, refusal.value));
+        assert_eq!(refused, Some((1, RefusalCode::NotHeld, 0)));
+        let mut exclusive = client.subscribe("t").await.expect("subscribed");
+        let message = take(&mut exclusive, 1).await.remove(0);
+        assert_eq!(code(message.ack_quiet()), RefusalCode::ModeDiffers);
+    });
+}
+
+#[test]
 fn g5_a_message_that_is_given_back_comes_again_and_nothing_waits_for_it() {
     let broker = broker();
     Manual::block_on(async {

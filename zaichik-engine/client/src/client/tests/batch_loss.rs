@@ -3,13 +3,16 @@
 use core::time::Duration;
 
 use bytes::Buf;
-use zaichik_proto::{RefusalCode, Start, TopicOptions};
+use zaichik_proto::{FaultCode, RefusalCode, Start, TopicOptions, Version};
 
 use super::batch::{body, committing, send, start, taken};
 use super::peer::Peer;
 use super::producer::{config, known, sleep_until_due};
 use super::sent::Sent;
-use crate::{Answer, Batch, ClientConfig, ErrorClass, Event, PublishOptions, RequestError, SubscribeOptions};
+use crate::{
+    Answer, Batch, ClientConfig, DurableOptions, ErrorClass, Event, PublishOptions, RequestError,
+    SubscribeOptions,
+};
 
 #[test]
 fn x_03_an_applied_batch_is_answered_on_the_next_connection_before_its_subscriptions_resume() {
@@ -227,4 +230,40 @@ fn batches_are_sent_in_the_order_of_all_requests() {
         matches!(sent[..], [Sent::CreateTopic { .. }, Sent::Batch { .. }, Sent::Subscribe { .. }]),
         "the publish waits until the broker knows its producer: {sent:?}"
     );
+}
+
+#[test]
+fn p4_a_commit_after_a_transaction_that_never_arrived_is_ok_only_when_the_broker_has_it() {
+    for version in [Version::One, Version::Two] {
+        let mut peer = known();
+        let options = SubscribeOptions::new().window(1).durable(DurableOptions::new("worker"));
+        let (id, sub) = peer.client.subscribe(peer.now, "in", options).unwrap();
+        let attach = peer.sent_one();
+        peer.attached(&attach, 0, 1, 0);
+        assert!(peer.answer_to(id).is_ok());
+        peer.deliver(sub, 0, &[b"0"]);
+        peer.message(sub);
+        let options = PublishOptions::new().deadline(Duration::from_secs(1));
+        let lost = peer.client.send_batch(peer.now, &committing(sub, 0), options).unwrap();
+        peer.sent();
+        peer.fatal(FaultCode::Stopped);
+        peer.advance(Duration::from_secs(1));
+        assert!(matches!(peer.answer_to(lost), Err(RequestError::Unknown { .. })));
+        peer.version = version;
+        peer.connect(1);
+        let empty = peer.sent_one();
+        assert!(matches!(&empty, Sent::Batch { operations, .. } if operations.is_empty()), "{empty:?}");
+        peer.batched(empty.request(), &[], &[]);
+        let commit = peer.client.commit(peer.now, sub, 0).unwrap();
+        let attach = peer.sent_one();
+        peer.attached(&attach, 0, 2, 1);
+        assert_eq!(peer.answer(), None, "{version:?}: the broker's cursor is at 0");
+        peer.deliver_rewound(sub, 1, 0, &[b"0"]);
+        let sent = peer.sent();
+        let awaited = sent.iter().find(|sent| matches!(sent, Sent::Commit { quiet: false, .. }));
+        let request = awaited.unwrap_or_else(|| panic!("{sent:?}")).request();
+        assert_eq!(peer.answer(), None, "{version:?}");
+        peer.done(request, 1);
+        assert_eq!(peer.answer_to(commit), Ok(Answer::Committed { cursor: 1 }));
+    }
 }

@@ -1,5 +1,6 @@
 //! Properties that hold after any sequence of calls.
 
+mod answering;
 mod broker;
 mod commits;
 mod step;
@@ -8,14 +9,15 @@ use core::time::Duration;
 use std::collections::{BTreeMap, BTreeSet};
 
 use proptest::prelude::*;
-use zaichik_proto::{FaultCode, Record, RefusalCode, ServerFrame, Start, TopicOptions};
+use zaichik_proto::{FaultCode, Record, ServerFrame, TopicOptions, Version};
 
 use self::broker::{Broker, Cursor};
+use self::commits::Asked;
 use self::step::{Step, step};
 use super::peer::Peer;
-use super::sent::{Sent, Target};
+use super::sent::Sent;
 use crate::{
-    Answer, Batch, ClientConfig, DurableOptions, Event, Link, LinkError, ProducerIdentity, PublishOptions,
+    Batch, ClientConfig, DurableOptions, Event, Link, LinkError, ProducerIdentity, PublishOptions,
     RequestError, RequestId, SubscribeOptions, SubscriptionId,
 };
 
@@ -25,11 +27,14 @@ struct World {
     subscriptions: Vec<SubscriptionId>,
     /// Requests without an answer.
     pending: BTreeSet<RequestId>,
-    /// The commits of the batches among them, and how often the subscription had been moved before.
-    batches: BTreeMap<RequestId, (SubscriptionId, u64, u32)>,
+    /// The commits among them, and the batches that commit.
+    commits: BTreeMap<RequestId, Asked>,
+    /// The nacks and seeks of durable subscriptions among them.
+    moves: BTreeMap<RequestId, SubscriptionId>,
+    /// How many nacks and seeks of each durable subscription the broker has handled and the client has not reported.
+    handled_moves: BTreeMap<String, u32>,
+    /// How often each subscription was moved.
     moved: BTreeMap<SubscriptionId, u32>,
-    /// The unanswered commits of durable subscriptions, and how often the subscription had been moved, in which instance.
-    commits: BTreeMap<RequestId, (SubscriptionId, u64, u32, u128)>,
     durables: BTreeMap<SubscriptionId, String>,
     /// The first offset of each subscription that is not committed.
     committed: BTreeMap<SubscriptionId, u64>,
@@ -37,19 +42,22 @@ struct World {
 }
 
 impl World {
-    fn new(with_producer: bool, outbound_bytes: usize) -> Self {
+    fn new(version: Version, with_producer: bool, outbound_bytes: usize) -> Self {
         let mut config = ClientConfig::new(3);
         (config.retry_first_connect, config.max_in_flight) = (true, 8);
         config.max_outbound_bytes = outbound_bytes;
         config.producer = with_producer.then(|| ProducerIdentity::new(5));
+        let mut peer = Peer::new(config);
+        peer.version = version;
         Self {
-            peer: Peer::new(config),
+            peer,
             broker: Broker::default(),
             subscriptions: Vec::new(),
             pending: BTreeSet::new(),
-            batches: BTreeMap::new(),
-            moved: BTreeMap::new(),
             commits: BTreeMap::new(),
+            moves: BTreeMap::new(),
+            handled_moves: BTreeMap::new(),
+            moved: BTreeMap::new(),
             durables: BTreeMap::new(),
             committed: BTreeMap::new(),
             names: 0,
@@ -70,17 +78,7 @@ impl World {
     fn poll_answers(&mut self) {
         while let Some((id, result)) = self.peer.answer() {
             assert!(self.pending.remove(&id), "{id} was answered before, or never requested");
-            if let Some(commit) = self.commits.remove(&id)
-                && result.is_ok()
-            {
-                self.check_committed(commit);
-            }
-            let batch = self.batches.remove(&id);
-            if let (Some((of, offset, moved)), Ok(Answer::Batched(_))) = (batch, result)
-                && self.moved.get(&of).copied().unwrap_or(0) == moved
-            {
-                self.has_committed(of, offset);
-            }
+            self.check_answer(id, &result);
         }
     }
 
@@ -118,103 +116,6 @@ impl World {
         }
     }
 
-    fn answer_client(&mut self, refuse: bool) {
-        let Some(sent) = self.broker.unanswered.pop_front() else {
-            return;
-        };
-        let request = sent.request();
-        match sent {
-            Sent::Publish { .. } => match self.broker.apply(&sent, refuse) {
-                Ok(()) => self.peer.ack(&[(request, 1, 7)]),
-                Err((code, value)) => self.peer.refuse(request, code, value),
-            },
-            Sent::Batch { .. } => match self.broker.apply(&sent, refuse) {
-                Ok(()) => self.peer.batched(request, &[(0, 7)], &[]),
-                Err((code, value)) => self.peer.refuse(request, code, value),
-            },
-            Sent::CreateTopic { .. } => self.peer.refuse(request, RefusalCode::SettingsDiffer, 1),
-            Sent::Subscribe { .. } if refuse => self.peer.refuse(request, RefusalCode::TopicsFull, 1),
-            Sent::Subscribe { .. } => self.attach(&sent),
-            Sent::Unsubscribe { subscription, .. } => {
-                let place = self.broker.active.iter().position(|cursor| cursor.number == subscription);
-                if let Some(place) = place {
-                    let cursor = self.broker.active.remove(place);
-                    self.broker.durables.extend(cursor.name.clone().map(|name| (name, cursor)));
-                    self.peer.unsubscribed(&sent, None);
-                } else {
-                    self.peer.refuse(request, RefusalCode::NotSubscribed, 0);
-                }
-            }
-            Sent::Commit { .. } | Sent::Nack { .. } | Sent::Seek { .. } => self.move_cursor(&sent),
-            other => panic!("{other:?}"),
-        }
-    }
-
-    fn attach(&mut self, sent: &Sent) {
-        let Sent::Subscribe { subscription, window, start, durable, .. } = sent else {
-            panic!("{sent:?}");
-        };
-        let start = if let Start::Offset(offset) = start { *offset } else { 0 };
-        let known = durable.as_ref().and_then(|durable| self.broker.durables.remove(&durable.name));
-        let mut cursor = Cursor {
-            number: *subscription,
-            window: *window,
-            next: start,
-            done_to: start,
-            ..Cursor::default()
-        };
-        if let Some(durable) = durable {
-            cursor.name = Some(durable.name.clone());
-            cursor.epoch = durable.epoch + 1;
-            if let Some(known) = known {
-                assert_eq!(durable.epoch, known.epoch, "last attached under another epoch");
-                (cursor.next, cursor.done_to) = (known.done_to, known.done_to);
-                cursor.rewind = known.rewind + 1;
-            }
-        }
-        let Cursor { next, epoch, rewind, .. } = cursor;
-        self.broker.active.push(cursor);
-        self.peer.attached(sent, next, epoch, rewind);
-    }
-
-    fn move_cursor(&mut self, sent: &Sent) {
-        let request = sent.request();
-        let (Sent::Commit { subscription, .. }
-        | Sent::Nack { subscription, .. }
-        | Sent::Seek { target: Target::Number(subscription), .. }) = sent
-        else {
-            panic!("{sent:?}");
-        };
-        let Some(cursor) = self.broker.find(*subscription) else {
-            self.peer.refuse(request, RefusalCode::NotSubscribed, 0);
-            return;
-        };
-        match *sent {
-            Sent::Commit { offset, quiet, .. } => {
-                assert!(offset < cursor.next, "committed {offset} of {cursor:?}");
-                cursor.done_to = cursor.done_to.max(offset + 1);
-                let value = cursor.done_to;
-                if !quiet {
-                    self.peer.done(request, value);
-                }
-            }
-            Sent::Nack { offset, .. } => {
-                assert!(offset < cursor.next, "took {offset} of {cursor:?} back");
-                if offset >= cursor.done_to {
-                    (cursor.next, cursor.rewind) = (offset, cursor.rewind + 1);
-                }
-                let value = u64::from(cursor.rewind);
-                self.peer.done(request, value);
-            }
-            Sent::Seek { to: Start::Offset(offset), .. } => {
-                (cursor.next, cursor.done_to, cursor.rewind) = (offset, offset, cursor.rewind + 1);
-                let value = u64::from(cursor.rewind);
-                self.peer.done(request, value);
-            }
-            _ => panic!("{sent:?}"),
-        }
-    }
-
     fn deliver(&mut self, place: usize) {
         let cursor = &mut self.broker.active[place];
         if cursor.window == 0 || cursor.next - cursor.done_to < u64::from(cursor.window) {
@@ -237,8 +138,7 @@ impl World {
         }
         let request = self.peer.client.send_batch(now, &batch, PublishOptions::new());
         if let (Ok(request), Some((id, offset))) = (&request, last) {
-            let moved = self.moved.get(&id).copied().unwrap_or(0);
-            self.batches.insert(*request, (id, offset, moved));
+            self.commit_asked(*request, id, offset);
         }
         self.asked(&request);
     }
@@ -323,16 +223,11 @@ impl World {
             Step::Batch => self.batch(),
             Step::Nack { ref sub, offset } if !self.subscriptions.is_empty() => {
                 let id = *sub.get(&self.subscriptions);
-                let request = self.peer.client.nack(now, id, offset, Duration::ZERO);
-                self.asked(&request);
+                self.nack(id, offset);
             }
             Step::Seek { ref sub, offset } if !self.subscriptions.is_empty() => {
                 let id = *sub.get(&self.subscriptions);
-                let request = self.peer.client.seek(now, id, Start::Offset(offset));
-                if request.is_ok() {
-                    self.forget(id);
-                }
-                self.asked(&request);
+                self.seek(id, offset);
             }
             Step::Wait(micros) => {
                 self.peer.now = now + Duration::from_micros(micros);
@@ -352,38 +247,51 @@ impl World {
     }
 }
 
+/// An honest broker causes no error, committed messages are not redelivered, every timeout makes progress, and
+/// repeating a step changes nothing.
+fn check(world: &mut World, steps: &[Step]) -> Result<(), TestCaseError> {
+    for step in steps {
+        world.run(step);
+        let now = world.peer.now;
+        let client = &mut world.peer.client;
+        if let Link::Closed(Some(error)) = client.link() {
+            prop_assert!(matches!(error, LinkError::DrainTimeout { .. }), "{error}");
+        }
+        let _ = client.outbound();
+        client.handle_timeout(now);
+        let before = client.state();
+        client.handle_read(now);
+        client.handle_timeout(now);
+        let _ = client.outbound();
+        prop_assert_eq!(before, client.state());
+        client.check_invariants();
+    }
+    world.peer.client.close(world.peer.now);
+    world.peer.advance(Duration::from_secs(10));
+    world.poll_answers();
+    prop_assert!(matches!(world.peer.client.link(), Link::Closed(_)));
+    prop_assert!(world.pending.is_empty(), "unanswered: {:?}", world.pending);
+    Ok(())
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(256))]
 
-    /// An honest broker causes no error, committed messages are not redelivered, every timeout makes progress, and
-    /// repeating a step changes nothing.
     #[test]
     fn any_sequence_of_steps_keeps_the_contract(
         steps in prop::collection::vec(step(), 1..160),
         with_producer in any::<bool>(),
         outbound_bytes in 1..300usize,
     ) {
-        let mut world = World::new(with_producer, outbound_bytes);
-        for step in steps {
-            world.run(&step);
-            let now = world.peer.now;
-            let client = &mut world.peer.client;
-            if let Link::Closed(Some(error)) = client.link() {
-                prop_assert!(matches!(error, LinkError::DrainTimeout { .. }), "{error}");
-            }
-            let _ = client.outbound();
-            client.handle_timeout(now);
-            let before = client.state();
-            client.handle_read(now);
-            client.handle_timeout(now);
-            let _ = client.outbound();
-            prop_assert_eq!(before, client.state());
-            client.check_invariants();
-        }
-        world.peer.client.close(world.peer.now);
-        world.peer.advance(Duration::from_secs(10));
-        world.poll_answers();
-        prop_assert!(matches!(world.peer.client.link(), Link::Closed(_)));
-        prop_assert!(world.pending.is_empty(), "unanswered: {:?}", world.pending);
+        check(&mut World::new(Version::One, with_producer, outbound_bytes), &steps)?;
+    }
+
+    #[test]
+    fn any_sequence_of_steps_keeps_the_contract_in_version_2(
+        steps in prop::collection::vec(step(), 1..160),
+        with_producer in any::<bool>(),
+        outbound_bytes in 1..300usize,
+    ) {
+        check(&mut World::new(Version::Two, with_producer, outbound_bytes), &steps)?;
     }
 }

@@ -76,6 +76,7 @@ pub(super) enum Sent {
         start: Start,
         by_key: bool,
         ack_deadline_micros: u64,
+        inactive_ttl_micros: u64,
     },
     /// Of a shared subscription.
     Settle {
@@ -96,7 +97,7 @@ pub(super) enum Sent {
 /// What messages of a shared subscription are to become.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Effect {
-    Acknowledged,
+    Acknowledged { quiet: bool },
     GivenBack { delay_micros: u64 },
     Extended,
 }
@@ -237,12 +238,13 @@ pub(super) fn owned(frame: &ClientFrame<'_>) -> Sent {
             start: join.start,
             by_key: join.by_key,
             ack_deadline_micros: join.ack_deadline_micros,
+            inactive_ttl_micros: join.inactive_ttl_micros,
         },
         ClientFrame::Ack(ack) => Sent::Settle {
             request: ack.request,
             subscription: ack.subscription,
             rewind: ack.rewind,
-            effect: Effect::Acknowledged,
+            effect: Effect::Acknowledged { quiet: ack.quiet },
             offsets: offsets(ack.ranges),
         },
         ClientFrame::NackShared(nack) => Sent::Settle {

@@ -12,28 +12,28 @@ use super::producer::config;
 use super::sent::{Effect, Op, Sent};
 use crate::{
     Answer, Batch, ClientConfig, ErrorClass, Event, Hold, Link, LinkError, PublishOptions, RequestError,
-    RequestId, SharedOptions, SubscribeOptions, SubscriptionId, Violation,
+    RequestId, SharedOptions, SubscribeOptions, SubscriptionId,
 };
 
 /// A peer before its connection, whose broker has shared subscriptions.
-fn offering(config: ClientConfig) -> Peer {
+pub(super) fn offering(config: ClientConfig) -> Peer {
     let mut peer = Peer::new(config);
     (peer.version, peer.capabilities) = (Version::Two, Welcome::SHARED);
     peer
 }
 
-fn open() -> Peer {
+pub(super) fn open() -> Peer {
     let mut peer = offering(ClientConfig::new(7));
     peer.connect(1);
     peer
 }
 
-fn options() -> SubscribeOptions {
+pub(super) fn options() -> SubscribeOptions {
     SubscribeOptions::new().window(4).start(Start::Latest).shared(SharedOptions::new("workers"))
 }
 
 /// A member that has joined.
-fn joined(peer: &mut Peer) -> SubscriptionId {
+pub(super) fn joined(peer: &mut Peer) -> SubscriptionId {
     let (id, sub) = peer.client.subscribe(peer.now, "t", options()).unwrap();
     let sent = peer.sent_one();
     peer.attached(&sent, 5, 0, 0);
@@ -41,7 +41,14 @@ fn joined(peer: &mut Peer) -> SubscriptionId {
     sub
 }
 
-fn deliver(peer: &mut Peer, sub: SubscriptionId, first_offset: u64, count: u32, attempt: u32, rewind: u32) {
+pub(super) fn deliver(
+    peer: &mut Peer,
+    sub: SubscriptionId,
+    first_offset: u64,
+    count: u32,
+    attempt: u32,
+    rewind: u32,
+) {
     let mut bytes = Vec::new();
     for _ in 0..count {
         Record { body: b"job", timestamp: 5, ..Record::default() }.encode(&mut bytes);
@@ -57,16 +64,16 @@ fn deliver(peer: &mut Peer, sub: SubscriptionId, first_offset: u64, count: u32, 
 }
 
 /// Takes a message, and returns what it is settled with.
-fn take(peer: &mut Peer, sub: SubscriptionId) -> (u64, Hold) {
+pub(super) fn take(peer: &mut Peer, sub: SubscriptionId) -> (u64, Hold) {
     let offset = peer.message(sub).offset;
     (offset, peer.client.hold(sub).unwrap())
 }
 
-const fn one(first: u64) -> [OffsetRange; 1] {
+pub(super) const fn one(first: u64) -> [OffsetRange; 1] {
     [OffsetRange { first, count: 1 }]
 }
 
-fn acked(peer: &mut Peer, request: u32, cursor: u64, not_held: &[OffsetRange]) {
+pub(super) fn acked(peer: &mut Peer, request: u32, cursor: u64, not_held: &[OffsetRange]) {
     let mut bytes = Vec::new();
     let not_held = List::encode_into(&mut bytes, not_held.iter().copied());
     peer.send(&ServerFrame::Acked(Acked { request, cursor, not_held }));
@@ -83,11 +90,14 @@ fn refused(result: Result<RequestId, RequestError>) -> RefusalCode {
 fn g1_a_member_joins_with_its_options() {
     let mut peer = open();
     let shared = SharedOptions::new("workers").by_key().ack_deadline(Duration::from_secs(9));
+    let shared = shared.inactive_ttl(Duration::from_mins(1));
     peer.client.subscribe(peer.now, "t", SubscribeOptions::new().shared(shared)).unwrap();
     let sent = peer.sent_one();
-    let Sent::SubscribeShared { name, start, by_key: true, ack_deadline_micros: 9_000_000, .. } = sent else {
+    let Sent::SubscribeShared { ref name, start, by_key: true, ack_deadline_micros: 9_000_000, .. } = sent
+    else {
         panic!("{sent:?}");
     };
+    assert!(matches!(sent, Sent::SubscribeShared { inactive_ttl_micros: 60_000_000, .. }), "{sent:?}");
     assert_eq!((&name[..], start), ("workers", Start::Earliest));
     let both = options().durable("billing".into());
     assert_eq!(peer.client.subscribe(peer.now, "t", both), Err(RequestError::DurableAndShared));
@@ -134,7 +144,7 @@ fn g3_an_ack_is_done_with_the_answer_of_the_broker() {
     let id = peer.client.ack(peer.now, hold, &ranges).unwrap();
     let sent = peer.sent_one();
     let request = sent.request();
-    let (subscription, effect) = (sub.0, Effect::Acknowledged);
+    let (subscription, effect) = (sub.0, Effect::Acknowledged { quiet: false });
     let offsets = vec![(9, 2), (6, 1)];
     assert_eq!(sent, Sent::Settle { request, subscription, rewind: 0, effect, offsets });
     assert_eq!(peer.answer(), None);
@@ -247,31 +257,6 @@ fn g14_another_instance_is_reported_and_joined_at_the_original_start() {
     peer.attached(&sent, 0, 0, 0);
     assert_eq!(peer.event(sub), Some(Event::Restarted { start: 0 }));
     assert_eq!(peer.event(sub), None);
-}
-
-#[test]
-fn g6_a_message_whose_deadline_passed_before_it_was_taken_is_handed_out_once() {
-    let mut peer = open();
-    let sub = joined(&mut peer);
-    deliver(&mut peer, sub, 9, 3, 1, 0);
-    deliver(&mut peer, sub, 10, 1, 2, 0);
-    let mut taken = Vec::new();
-    while let Some(Event::Message(message)) = peer.event(sub) {
-        taken.push((message.offset, message.attempt));
-    }
-    assert_eq!(taken, [(9, 1), (11, 1), (10, 2)]);
-    // Others got the first two: the window of four is never exceeded.
-    for first in [20, 23] {
-        deliver(&mut peer, sub, first, 3, 1, 0);
-    }
-    let taken = std::iter::from_fn(|| peer.event(sub)).map(|event| match event {
-        Event::Message(message) => message.offset,
-        other => panic!("{other:?}"),
-    });
-    assert_eq!(taken.collect::<Vec<_>>(), [22, 23, 24, 25]);
-    deliver(&mut peer, sub, 30, 5, 1, 0);
-    let window = Violation::Window { subscription: sub.0, window: 4 };
-    assert_eq!(peer.client.link(), Link::Closed(Some(LinkError::Violation(window))));
 }
 
 #[test]

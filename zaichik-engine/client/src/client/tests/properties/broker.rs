@@ -20,13 +20,34 @@ pub(super) struct Cursor {
     pub(super) name: Option<String>,
 }
 
+/// The answer to a Publish or Batch, which repeats it to each later request with its sequence number.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Stored {
+    Published,
+    /// Its publishes, which are its first operations.
+    Batched {
+        publishes: u32,
+    },
+    Refused(RefusalCode),
+}
+
+/// The outcome of a Publish or Batch.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Applied {
+    pub(super) stored: Stored,
+    /// The value of a refusal.
+    pub(super) value: u64,
+    /// Whether an earlier request with its sequence number had this outcome.
+    pub(super) is_repeated: bool,
+}
+
 /// An honest broker: the state that outlives a connection, and the state that does not.
 #[derive(Default)]
 pub(super) struct Broker {
     pub(super) instance: u128,
     /// The sequence number of the producer's next request, and the answers to the earlier ones.
     expected: Option<u64>,
-    answers: BTreeMap<u64, Option<RefusalCode>>,
+    answers: BTreeMap<u64, Stored>,
     pub(super) durables: BTreeMap<String, Cursor>,
     pub(super) unanswered: VecDeque<Sent>,
     pub(super) active: Vec<Cursor>,
@@ -51,31 +72,42 @@ impl Broker {
     }
 
     /// Applies a Publish or Batch, once for each sequence number.
-    pub(super) fn apply(&mut self, sent: &Sent, refuse: bool) -> Result<(), (RefusalCode, u64)> {
-        let (Sent::Publish { producer, .. } | Sent::Batch { producer, .. }) = sent else {
-            panic!("{sent:?}");
+    pub(super) fn apply(&mut self, sent: &Sent, refuse: bool) -> Applied {
+        let (producer, publishes) = match sent {
+            Sent::Publish { producer, .. } => (producer, None),
+            Sent::Batch { producer, operations, .. } => {
+                let is_publish = |operation: &Op| matches!(operation, Op::Publish { .. });
+                assert!(operations.is_sorted_by_key(|operation| !is_publish(operation)), "{operations:?}");
+                let publishes = operations.iter().filter(|operation| is_publish(operation)).count();
+                (producer, Some(u32::try_from(publishes).unwrap()))
+            }
+            _ => panic!("{sent:?}"),
         };
+        let refused = |code, value| Applied { stored: Stored::Refused(code), value, is_repeated: false };
         let sequence = producer.map(|producer| producer.sequence);
         match (sequence, self.expected) {
             (Some(sequence), Some(expected)) if sequence > expected => {
-                return Err((RefusalCode::SequenceGap, expected));
+                return refused(RefusalCode::SequenceGap, expected);
             }
             (Some(sequence), Some(expected)) if sequence < expected => {
-                return match self.answers.get(&sequence) {
-                    Some(Some(code)) => Err((*code, 0)),
-                    Some(None) => Ok(()),
-                    None => Err((RefusalCode::SequenceTooOld, 0)),
+                let Some(stored) = self.answers.get(&sequence) else {
+                    return refused(RefusalCode::SequenceTooOld, 0);
                 };
+                return Applied { stored: *stored, value: 0, is_repeated: true };
             }
-            _ if refuse => return Err((RefusalCode::TopicFull, 0)),
+            _ if refuse => return refused(RefusalCode::TopicFull, 0),
             _ => {}
         }
-        let refusal = self.commits(sent).err();
+        let stored = match (self.commits(sent), publishes) {
+            (Err(code), _) => Stored::Refused(code),
+            (Ok(()), None) => Stored::Published,
+            (Ok(()), Some(publishes)) => Stored::Batched { publishes },
+        };
         if let Some(sequence) = sequence {
             self.expected = Some(sequence + 1);
-            self.answers.insert(sequence, refusal);
+            self.answers.insert(sequence, stored);
         }
-        refusal.map_or(Ok(()), |code| Err((code, 0)))
+        Applied { stored, value: 0, is_repeated: false }
     }
 
     /// All of a batch's commits, or none.
