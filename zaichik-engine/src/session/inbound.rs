@@ -168,7 +168,8 @@ impl Inbound {
         };
         self.room = if is_scarce { least } else { least.max(spare) }.max(IDLE_ROOM);
         if is_scarce || self.allocated > allowance {
-            self.shrink_to(len);
+            // Not to what was received: the rest of a frame would be moved once for each part that arrives.
+            self.shrink_to(if len == 0 { 0 } else { self.room });
         }
         self.make_room();
         None
@@ -289,6 +290,23 @@ mod tests {
         );
         assert_eq!(inbound.reserve(Wish::Frame(1 << 20), usize::MAX, false), None);
         assert_eq!(inbound.reserved(), 1 << 20);
+    }
+
+    #[test]
+    fn s14_the_parts_of_a_large_frame_are_moved_once_however_many_arrive_while_memory_is_scarce() {
+        const FRAME: usize = 1 << 20;
+        let mut inbound = Inbound::new();
+        receive(&mut inbound, ANNOUNCED);
+        let (mut moved, mut at) = (0, inbound.as_slice().as_ptr());
+        while inbound.len() < FRAME {
+            assert_eq!(inbound.reserve(Wish::Frame(FRAME), FRAME, true), None);
+            let now = inbound.as_slice().as_ptr();
+            moved += if now == at { 0 } else { inbound.len() };
+            receive(&mut inbound, 10_000);
+            at = inbound.as_slice().as_ptr();
+        }
+        assert!(moved <= 2 * ANNOUNCED, "{moved} bytes were moved");
+        assert_eq!(inbound.reserved(), FRAME);
     }
 
     #[test]
