@@ -3,6 +3,8 @@
 //! Each turn reads, runs the session's exchange with the broker, and writes, in that order; a step
 //! that can't proceed has registered its waker. The timer is armed only when nothing else can be done.
 
+mod outlook;
+
 use std::future::Future;
 use std::io;
 use std::pin::Pin;
@@ -13,6 +15,7 @@ use std::time::{Duration, Instant};
 use bytes::{Buf, BytesMut};
 use zaichik_engine::{CloseReason, Session, Status, Timestamp, Turn};
 
+use self::outlook::{Moved, Outlook};
 use super::registration::Registration;
 use super::shared::{Accepted, Poisoned, Shared};
 use super::turnstile::Admission;
@@ -85,19 +88,6 @@ struct Ending {
     until: Option<Instant>,
     /// Bytes that may still be dropped.
     left: usize,
-}
-
-/// The result of a turn.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Outlook {
-    /// There is more to do at once.
-    Busy,
-    /// There is more to do, after others had a turn: this one used its share of work, or of room for answers.
-    Sated,
-    /// Nothing to do before a wake.
-    Idle,
-    /// The connection is over.
-    Over,
 }
 
 impl<I: Io, T: Timer> Connection<I, T> {
@@ -204,8 +194,9 @@ impl<I: Io, T: Timer> Connection<I, T> {
     }
 
     fn exchange(&mut self, cx: &Context<'_>) -> Turn {
-        let (shared, stalls) = (self.registration.shared(), std::mem::take(&mut self.stalls));
-        let turn = shared.exchange(&mut self.session, &mut self.paused, stalls, cx.waker());
+        let how = (std::mem::take(&mut self.stalls), self.registration.is_busy());
+        let shared = self.registration.shared();
+        let turn = shared.exchange(&mut self.session, &mut self.paused, how, cx.waker());
         turn.unwrap_or_else(|Poisoned| {
             let now = self.now();
             self.session.close(now, CloseReason::Internal);
@@ -383,14 +374,6 @@ impl<I, T> Drop for Connection<I, T> {
             tracing::debug!(%connection, "connection dropped");
         }
     }
-}
-
-/// How much a read or a write moved.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Moved {
-    Nothing,
-    Some,
-    ToTheLimit,
 }
 
 #[cfg(test)]
