@@ -77,8 +77,8 @@ impl Shared {
         moment.now
     }
 
-    /// Runs an exchange between a session and the broker; `waker` is woken when the session has something to pull.
-    /// One that `is_busy` lets others go first. `stalls` are the writes since the last exchange that moved no bytes; `seen` is
+    /// Runs an exchange between a session and the broker, and returns also how many steps of work it was (rule S14); `waker`
+    /// is woken when the session has something to pull. One that `is_busy` lets others go first. `stalls` are the writes since the last exchange that moved no bytes; `seen` is
     /// as for [`now_for`](Self::now_for).
     pub(crate) fn exchange(
         &self,
@@ -86,7 +86,7 @@ impl Shared {
         seen: &mut Duration,
         (stalls, is_busy): (u32, bool),
         waker: &Waker,
-    ) -> Result<Turn, Poisoned> {
+    ) -> Result<(Turn, u64), Poisoned> {
         let order = if is_busy { Lock::lock_behind_others } else { Lock::lock };
         self.locked_in(order, |state, now| {
             let missed = state.paused.saturating_sub(*seen);
@@ -98,7 +98,9 @@ impl Shared {
                 state.broker.count(Counter::WriteStalls, u64::from(stalls));
             }
             state.watch(session.id(), waker);
-            session.exchange(now, &mut state.broker, &mut state.effects)
+            let before = state.broker.steps();
+            let turn = session.exchange(now, &mut state.broker, &mut state.effects);
+            (turn, state.broker.steps().saturating_sub(before))
         })
     }
 
