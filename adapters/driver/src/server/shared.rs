@@ -15,7 +15,6 @@ use zaichik_engine::{Broker, Declared, Effects, Session, SessionId, Timestamp, T
 use zaichik_proto::{Counter, Refusal, TopicOptions};
 
 use self::aftermath::Aftermath;
-pub(crate) use self::housekeeping::Housekeeping;
 use self::lock::Lock;
 use super::rejections::Rejections;
 use super::store::StoreError;
