@@ -33,6 +33,9 @@ pub(super) struct Inbound {
     was_used: bool,
     /// Whether they filled the room.
     was_full: bool,
+    /// Bytes ever moved to another allocation.
+    #[cfg(test)]
+    moved: usize,
 }
 
 /// What a session wants to receive before its next exchange.
@@ -56,6 +59,8 @@ impl Inbound {
             received: 0,
             was_used: false,
             was_full: false,
+            #[cfg(test)]
+            moved: 0,
         }
     }
 
@@ -168,7 +173,8 @@ impl Inbound {
         };
         self.room = if is_scarce { least } else { least.max(spare) }.max(IDLE_ROOM);
         if is_scarce || self.allocated > allowance {
-            self.shrink_to(len);
+            // Not to what was received: the rest of a frame would be moved once for each part that arrives.
+            self.shrink_to(if len == 0 { 0 } else { self.room });
         }
         self.make_room();
         None
@@ -210,6 +216,10 @@ impl Inbound {
 
     /// Moves the bytes to an allocation of that size.
     fn move_to(&mut self, capacity: usize) {
+        #[cfg(test)]
+        {
+            self.moved = self.moved.saturating_add(self.bytes.len());
+        }
         let mut fresh = BytesMut::with_capacity(capacity);
         fresh.extend_from_slice(&self.bytes);
         self.bytes = fresh;
@@ -289,6 +299,19 @@ mod tests {
         );
         assert_eq!(inbound.reserve(Wish::Frame(1 << 20), usize::MAX, false), None);
         assert_eq!(inbound.reserved(), 1 << 20);
+    }
+
+    #[test]
+    fn s14_the_parts_of_a_large_frame_are_moved_once_however_many_arrive_while_memory_is_scarce() {
+        const FRAME: usize = 1 << 20;
+        let mut inbound = Inbound::new();
+        receive(&mut inbound, ANNOUNCED);
+        while inbound.len() < FRAME {
+            assert_eq!(inbound.reserve(Wish::Frame(FRAME), FRAME, true), None);
+            receive(&mut inbound, 10_000);
+        }
+        assert!(inbound.moved <= 2 * ANNOUNCED, "{} bytes were moved", inbound.moved);
+        assert_eq!(inbound.reserved(), FRAME);
     }
 
     #[test]

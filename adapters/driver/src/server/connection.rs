@@ -3,6 +3,8 @@
 //! Each turn reads, runs the session's exchange with the broker, and writes, in that order; a step
 //! that can't proceed has registered its waker. The timer is armed only when nothing else can be done.
 
+mod outlook;
+
 use std::future::Future;
 use std::io;
 use std::pin::Pin;
@@ -13,6 +15,7 @@ use std::time::{Duration, Instant};
 use bytes::{Buf, BytesMut};
 use zaichik_engine::{CloseReason, Session, Status, Timestamp, Turn};
 
+use self::outlook::{Moved, Outlook};
 use super::registration::Registration;
 use super::shared::{Accepted, Poisoned, Shared};
 use super::turnstile::Admission;
@@ -32,6 +35,9 @@ const TURNS_PER_POLL: usize = 8;
 
 /// Bytes moved in one poll from which a connection counts as busy: it lets others go first if many are.
 const BUSY: usize = 8 << 10;
+
+/// The same for steps of work in the broker: an eighth of the share of one exchange. Few bytes can be much work.
+const BUSY_STEPS: u64 = 512;
 
 /// How long received bytes are still read, and dropped, after the last byte was written. Closing a socket with unread
 /// bytes resets it, and the reset can overtake the last answer or error.
@@ -58,6 +64,8 @@ pub(crate) struct Connection<I, T> {
     moved: bool,
     /// Bytes moved in this poll.
     bytes: usize,
+    /// Steps of work in this poll.
+    steps: u64,
     /// When to stop polling and sleep, if busy polling is on.
     spin_until: Timestamp,
     /// Writes that moved no bytes, since the last exchange.
@@ -87,19 +95,6 @@ struct Ending {
     left: usize,
 }
 
-/// The result of a turn.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Outlook {
-    /// There is more to do at once.
-    Busy,
-    /// There is more to do, after others had a turn: this one used its share of work, or of room for answers.
-    Sated,
-    /// Nothing to do before a wake.
-    Idle,
-    /// The connection is over.
-    Over,
-}
-
 impl<I: Io, T: Timer> Connection<I, T> {
     pub(crate) fn new(io: I, peer: &str, timer: T, accepted: Accepted, shared: &Arc<Shared>) -> Self {
         let (session, paused) = accepted;
@@ -114,6 +109,7 @@ impl<I: Io, T: Timer> Connection<I, T> {
             gone: false,
             moved: false,
             bytes: 0,
+            steps: 0,
             spin_until: Timestamp::ZERO,
             stalls: 0,
             shrink_at: None,
@@ -134,6 +130,10 @@ impl<I: Io, T: Timer> Connection<I, T> {
 
     fn serve(&mut self, cx: &mut Context<'_>) -> Outlook {
         let read = self.read(cx);
+        if self.bytes >= BUSY && self.registration.goes_behind() {
+            self.moved = true;
+            return Outlook::Sated;
+        }
         let was_paused = !self.session.wants_read();
         let turn = self.exchange(cx);
         // Its answers use up the room for them.
@@ -204,13 +204,19 @@ impl<I: Io, T: Timer> Connection<I, T> {
     }
 
     fn exchange(&mut self, cx: &Context<'_>) -> Turn {
-        let (shared, stalls) = (self.registration.shared(), std::mem::take(&mut self.stalls));
-        let turn = shared.exchange(&mut self.session, &mut self.paused, stalls, cx.waker());
-        turn.unwrap_or_else(|Poisoned| {
-            let now = self.now();
-            self.session.close(now, CloseReason::Internal);
-            Turn::Done
-        })
+        let how = (std::mem::take(&mut self.stalls), self.registration.is_busy());
+        let shared = self.registration.shared();
+        match shared.exchange(&mut self.session, &mut self.paused, how, cx.waker()) {
+            Ok((turn, steps)) => {
+                self.steps = self.steps.saturating_add(steps);
+                turn
+            }
+            Err(Poisoned) => {
+                let now = self.now();
+                self.session.close(now, CloseReason::Internal);
+                Turn::Done
+            }
+        }
     }
 
     /// Writes what the socket accepts.
@@ -348,13 +354,13 @@ impl<I: Io, T: Timer> Future for Connection<I, T> {
             }
             Admission::Refused => return Poll::Pending,
         }
-        self.bytes = 0;
+        (self.bytes, self.steps) = (0, 0);
         for _ in 0..TURNS_PER_POLL {
             match self.turn(cx) {
                 Outlook::Busy => {}
                 Outlook::Sated => break,
                 Outlook::Idle => {
-                    let did_much = self.bytes >= BUSY;
+                    let did_much = self.bytes >= BUSY || self.steps >= BUSY_STEPS;
                     self.registration.is_idle(did_much);
                     return Poll::Pending;
                 }
@@ -383,14 +389,6 @@ impl<I, T> Drop for Connection<I, T> {
             tracing::debug!(%connection, "connection dropped");
         }
     }
-}
-
-/// How much a read or a write moved.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Moved {
-    Nothing,
-    Some,
-    ToTheLimit,
 }
 
 #[cfg(test)]

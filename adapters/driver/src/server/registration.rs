@@ -55,6 +55,16 @@ impl Registration {
         if admission != Admission::Granted && self.is_aborted() { Admission::Granted } else { admission }
     }
 
+    /// Whether the connection, which has much to do, [uses no share](Self::used_share) before others had theirs.
+    pub(super) fn goes_behind(&self) -> bool {
+        self.shared.turnstile().is_crowded_for(self.place) && !self.is_aborted()
+    }
+
+    /// Whether it goes on as one of the busy connections.
+    pub(super) fn is_busy(&self) -> bool {
+        self.place == Place::Inside
+    }
+
     /// The connection used its share and has more to do: the task is woken when it may go on.
     pub(super) fn used_share(&mut self, waker: &Waker) {
         self.shared.turnstile().pass(&mut self.place, waker);

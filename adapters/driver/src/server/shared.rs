@@ -1,10 +1,12 @@
 //! The broker behind its lock, and the wakers of its sessions.
 
 mod aftermath;
+mod housekeeping;
+mod lock;
 mod storing;
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, LockResult};
 use std::task::Waker;
 use std::time::Duration;
 
@@ -13,19 +15,20 @@ use zaichik_engine::{Broker, Declared, Effects, Session, SessionId, Timestamp, T
 use zaichik_proto::{Counter, Refusal, TopicOptions};
 
 use self::aftermath::Aftermath;
+use self::lock::Lock;
 use super::rejections::Rejections;
 use super::store::StoreError;
 use super::tasks::Tasks;
 use super::turnstile::Turnstile;
 use crate::planted::{Defect, is_planted};
 use crate::sync::{Mutex, MutexGuard};
-use crate::timeline::{Moment, Timeline, WATCH_EVERY};
+use crate::timeline::{Moment, Timeline};
 
 /// One broker, shared by its connections.
 #[derive(Debug)]
 pub(crate) struct Shared {
     clock: Timeline,
-    state: Mutex<State>,
+    state: Lock<State>,
     tasks: Arc<Tasks>,
     turnstile: Turnstile,
     /// How long a connection keeps polling after bytes moved, in microseconds.
@@ -41,22 +44,11 @@ pub(crate) struct Poisoned;
 /// A new session, and for how long, in total, the broker had not run before.
 pub(crate) type Accepted = (Session, Duration);
 
-/// The result of a housekeeping round.
-#[derive(Debug)]
-pub(crate) struct Housekeeping {
-    /// Whether another round is due at once.
-    pub(crate) turn: Turn,
-    /// When the next round is due.
-    pub(crate) next: Option<Timestamp>,
-    /// Whether the broker is stopping.
-    pub(crate) is_stopping: bool,
-}
-
 impl Shared {
     pub(crate) fn new(broker: Broker, clock: Timeline) -> Arc<Self> {
         Arc::new(Self {
             clock,
-            state: Mutex::new(State::new(broker)),
+            state: Lock::new(State::new(broker)),
             tasks: Arc::new(Tasks::default()),
             turnstile: Turnstile::default(),
             busy_poll: AtomicU64::new(0),
@@ -84,16 +76,18 @@ impl Shared {
         moment.now
     }
 
-    /// Runs an exchange between a session and the broker; `waker` is woken when the session has something to pull.
-    /// `stalls` are the writes since the last exchange that moved no bytes; `seen` is as for [`now_for`](Self::now_for).
+    /// Runs an exchange between a session and the broker, and returns also how many steps of work it was (rule S14); `waker`
+    /// is woken when the session has something to pull. One that `is_busy` lets others go first. `stalls` are the writes since the last exchange that moved no bytes; `seen` is
+    /// as for [`now_for`](Self::now_for).
     pub(crate) fn exchange(
         &self,
         session: &mut Session,
         seen: &mut Duration,
-        stalls: u32,
+        (stalls, is_busy): (u32, bool),
         waker: &Waker,
-    ) -> Result<Turn, Poisoned> {
-        self.locked(|state, now| {
+    ) -> Result<(Turn, u64), Poisoned> {
+        let order = if is_busy { Lock::lock_behind_others } else { Lock::lock };
+        self.locked_in(order, |state, now| {
             let missed = state.paused.saturating_sub(*seen);
             if missed > Duration::ZERO {
                 session.resumed(missed);
@@ -103,7 +97,9 @@ impl Shared {
                 state.broker.count(Counter::WriteStalls, u64::from(stalls));
             }
             state.watch(session.id(), waker);
-            session.exchange(now, &mut state.broker, &mut state.effects)
+            let before = state.broker.steps();
+            let turn = session.exchange(now, &mut state.broker, &mut state.effects);
+            (turn, state.broker.steps().saturating_sub(before))
         })
     }
 
@@ -116,28 +112,6 @@ impl Shared {
         if detached.is_err() {
             self.wake_all();
         }
-    }
-
-    /// Runs what is due in the broker; `waker` is woken when something is due earlier than expected.
-    pub(crate) fn housekeep(&self, waker: &Waker) -> Result<Housekeeping, Poisoned> {
-        let (abort, round) = self.locked(|state, now| {
-            state.housekeeper = Some(waker.clone());
-            let abort = state.stop_at.is_some_and(|at| at <= now);
-            if abort {
-                state.stop_at = Some(Timestamp::MAX);
-            }
-            let turn = state.broker.handle_timeout(now, &mut state.effects);
-            // Without connections nothing depends on how long the broker ran.
-            let is_watched = state.broker.session_count() > 0;
-            self.clock.watch(is_watched);
-            let watch = is_watched.then(|| now + WATCH_EVERY);
-            let next = state.broker.next_timeout().into_iter().chain(state.stop_at).chain(watch).min();
-            (abort, Housekeeping { turn, next, is_stopping: state.is_stopping() })
-        })?;
-        if abort {
-            self.tasks.abort();
-        }
-        Ok(round)
     }
 
     /// Stops: connections finish their work, and end at once when `grace` is over.
@@ -227,11 +201,20 @@ impl Shared {
         &self.tasks
     }
 
-    /// The only way to change the broker: reads the clock under the lock, and handles the effects after unlocking.
     fn locked<T>(&self, step: impl FnOnce(&mut State, Timestamp) -> T) -> Result<T, Poisoned> {
+        self.locked_in(Lock::lock, step)
+    }
+
+    /// The only way to change the broker: reads the clock under the lock, taken in this order, and handles the effects
+    /// after unlocking.
+    fn locked_in<T>(
+        &self,
+        order: impl FnOnce(&Lock<State>) -> LockResult<MutexGuard<'_, State>>,
+        step: impl FnOnce(&mut State, Timestamp) -> T,
+    ) -> Result<T, Poisoned> {
         let mut aftermath = Aftermath::new();
         let _alarm = PanicAlarm(self);
-        let mut state = self.state.lock().map_err(|_| Poisoned)?;
+        let mut state = order(&self.state).map_err(|_| Poisoned)?;
         state.effects.set_notes(tracing::enabled!(tracing::Level::DEBUG));
         let moment = self.clock.read();
         state.catch_up(&moment);

@@ -83,6 +83,12 @@ impl Turnstile {
         }
     }
 
+    /// Whether a connection that was not busy, and now has much to do, goes behind those that wait before it does it:
+    /// otherwise many new connections would all use a first share before any other connection goes on.
+    pub(super) fn is_crowded_for(&self, place: Place) -> bool {
+        place == Place::Outside && self.lock().busy > INSIDE
+    }
+
     /// The connection used its share and has more to do: it goes on behind those that wait.
     pub(super) fn pass(&self, place: &mut Place, waker: &Waker) {
         let mut line = self.lock();
@@ -204,6 +210,20 @@ mod tests {
         assert_eq!(turnstile.admits(&mut all[INSIDE].2, Waker::noop()), GrantedNext);
         let woken = |index: usize| all[index].0.0.load(Ordering::Relaxed);
         assert_eq!((woken(0), woken(INSIDE), woken(INSIDE + 1)), (1, 1, 0));
+    }
+
+    #[test]
+    fn s14_a_connection_that_becomes_busy_waits_before_its_first_share_if_many_are_busy() {
+        let turnstile = Turnstile::default();
+        let mut all: Vec<_> = (0..=INSIDE).map(|_| connection()).collect();
+        for (_, waker, place) in &mut all {
+            assert!(!turnstile.is_crowded_for(*place), "few are busy");
+            turnstile.pass(place, waker);
+        }
+        assert!(turnstile.is_crowded_for(Place::Outside));
+        assert!(!turnstile.is_crowded_for(Place::Inside), "it has waited");
+        turnstile.leave(&mut all[0].2);
+        assert!(!turnstile.is_crowded_for(Place::Outside));
     }
 
     #[test]

@@ -199,6 +199,54 @@ fn s14_few_busy_connections_are_ready_at_a_time() {
     }
 }
 
+/// Otherwise a crowd of new connections would be before all others, each with a whole share.
+#[test]
+fn s14_connections_that_become_busy_wait_before_their_first_share_if_many_are_busy() {
+    let mut world = World::new();
+    let flooding: Vec<_> = (0..50).map(|_| world.connect()).collect();
+    let mut requests = Vec::new();
+    for peer in &flooding {
+        let raw = &world.peers[*peer].raw;
+        requests.push((0..2_500).map(|_| raw.remove_durable("t", "n")).collect::<Vec<_>>());
+        world.peers[*peer].write();
+    }
+    for peer in &flooding {
+        world.tasks[peer + 1].poll();
+    }
+    // A share is 256 of them; an idle connection has room for about 30.
+    let mut begun =
+        |index: usize| world.peers[flooding[index]].read().take_answer(requests[index][200]).is_some();
+    let begun: Vec<usize> = (0..flooding.len()).filter(|index| begun(*index)).collect();
+    assert_eq!(begun, (0..9).collect::<Vec<_>>(), "until nine were busy");
+}
+
+/// A short request can be as much work as many bytes.
+#[test]
+fn s14_connections_whose_few_bytes_are_much_work_are_ready_in_turn() {
+    let mut world = World::new();
+    let working: Vec<_> = (0..50).map(|_| world.connect()).collect();
+    let remove = |raw: &RawClient| (0..100).fold(0, |_, _| raw.remove_durable("t", "n"));
+    for peer in &working {
+        let last = world.send(*peer, remove);
+        world.run();
+        assert!(world.peers[*peer].read().take_answer(last).is_some());
+    }
+    let mut last = Vec::new();
+    for peer in &working {
+        last.push(remove(&world.peers[*peer].raw));
+        world.peers[*peer].write();
+    }
+    for peer in &working {
+        world.tasks[peer + 1].poll();
+    }
+    let ready = working.iter().filter(|peer| world.tasks[**peer + 1].is_due()).count();
+    assert_eq!(ready, 8);
+    world.run();
+    for (peer, last) in working.into_iter().zip(last) {
+        assert!(world.peers[peer].read().take_answer(last).is_some(), "all of them are served");
+    }
+}
+
 #[test]
 fn a_connection_polls_again_for_a_while_after_bytes_moved() {
     let mut world = World::new();
