@@ -57,7 +57,6 @@ impl<T> Lock<T> {
 
 #[cfg(all(test, not(feature = "shuttle")))]
 mod tests {
-    use std::sync::Arc;
     use std::sync::mpsc::channel;
     use std::thread;
 
@@ -67,38 +66,39 @@ mod tests {
     #[test]
     fn s14_one_that_goes_behind_others_takes_the_lock_after_those_that_wait() {
         for _ in 0..200 {
-            let lock = Arc::new(Lock::new(Vec::new()));
+            let lock = Lock::new(Vec::new());
             let (held, is_held) = channel();
             let mut first = lock.lock_behind_others().expect("not poisoned");
-            let waiting = thread::spawn({
-                let lock = Arc::clone(&lock);
-                move || {
+            thread::scope(|scope| {
+                let waiting = scope.spawn(|| {
                     held.send(()).expect("the test waits");
                     lock.lock().expect("not poisoned").push("waiting");
+                });
+                is_held.recv().expect("the thread runs");
+                // It waits for the value: it is the next one.
+                while lock.next.try_lock().is_ok() {
+                    thread::yield_now();
                 }
+                first.push("first");
+                drop(first);
+                lock.lock_behind_others().expect("not poisoned").push("again");
+                waiting.join().expect("it does not panic");
             });
-            is_held.recv().expect("the thread runs");
-            // It waits for the value: it is the next one.
-            while lock.next.try_lock().is_ok() {
-                thread::yield_now();
-            }
-            first.push("first");
-            drop(first);
-            lock.lock_behind_others().expect("not poisoned").push("again");
-            waiting.join().expect("it does not panic");
             assert_eq!(*lock.lock().expect("not poisoned"), ["first", "waiting", "again"]);
         }
     }
 
     #[test]
     fn s12_a_lock_whose_holder_panicked_is_poisoned_in_both_orders() {
-        let lock = Arc::new(Lock::new(1));
-        let holder = Arc::clone(&lock);
-        let failed = thread::spawn(move || {
-            let _held = holder.lock();
-            panic!("the holder fails");
+        let lock = Lock::new(1);
+        let failed = thread::scope(|scope| {
+            let holder = scope.spawn(|| {
+                let _held = lock.lock();
+                panic!("the holder fails");
+            });
+            holder.join()
         });
-        assert!(failed.join().is_err());
+        assert!(failed.is_err());
         assert_eq!(*lock.lock().expect_err("poisoned").into_inner(), 1);
         assert_eq!(*lock.lock_behind_others().expect_err("poisoned").into_inner(), 1);
     }
