@@ -206,17 +206,14 @@ impl<I: Io, T: Timer> Connection<I, T> {
     fn exchange(&mut self, cx: &Context<'_>) -> Turn {
         let how = (std::mem::take(&mut self.stalls), self.registration.is_busy());
         let shared = self.registration.shared();
-        match shared.exchange(&mut self.session, &mut self.paused, how, cx.waker()) {
-            Ok((turn, steps)) => {
-                self.steps = self.steps.saturating_add(steps);
-                turn
-            }
-            Err(Poisoned) => {
-                let now = self.now();
-                self.session.close(now, CloseReason::Internal);
-                Turn::Done
-            }
-        }
+        let exchanged = shared.exchange(&mut self.session, &mut self.paused, how, cx.waker());
+        let Ok((turn, steps)) = exchanged else {
+            let now = self.now();
+            self.session.close(now, CloseReason::Internal);
+            return Turn::Done;
+        };
+        self.steps = self.steps.saturating_add(steps);
+        turn
     }
 
     /// Writes what the socket accepts.
