@@ -55,7 +55,7 @@ impl<T> Lock<T> {
     }
 }
 
-#[cfg(all(test, not(feature = "shuttle")))]
+#[cfg(test)]
 mod tests {
     use std::sync::mpsc::channel;
     use std::thread;
