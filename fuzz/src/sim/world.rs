@@ -60,6 +60,14 @@ enum Actor {
     Store,
 }
 
+/// When an actor acts.
+struct Turn {
+    /// The next time, if it wants to.
+    wanted: Option<u64>,
+    /// The time that it wanted last, and how often it had wanted that before, to break ties.
+    last: (u64, u64),
+}
+
 pub(crate) struct World {
     pub(crate) plan: Plan,
     pub(crate) checker: Checker,
@@ -70,10 +78,8 @@ pub(crate) struct World {
     /// How far the broker's clock is ahead.
     shift: i64,
     queue: BinaryHeap<Reverse<(u64, u64, Actor)>>,
-    /// The next time at which each actor acts.
-    wanted: BTreeMap<Actor, u64>,
-    /// The latest time for which each was scheduled, and how often, to break ties.
-    turns: BTreeMap<Actor, (u64, u64)>,
+    /// When the actors act.
+    turns: BTreeMap<Actor, Turn>,
     links: BTreeMap<u64, Link>,
     /// The link of each of the broker's connections.
     link_of: BTreeMap<usize, u64>,
@@ -156,7 +162,6 @@ impl World {
             now: BEGINNING,
             shift: 0,
             queue: BinaryHeap::new(),
-            wanted: BTreeMap::new(),
             turns: BTreeMap::new(),
             links: BTreeMap::new(),
             link_of: BTreeMap::new(),
@@ -230,10 +235,10 @@ impl World {
         let Some(Reverse((time, _, actor))) = self.queue.pop() else {
             return Ok(false);
         };
-        if self.wanted.get(&actor) != Some(&time) {
-            return Ok(true);
+        match self.turns.get_mut(&actor) {
+            Some(turn) if turn.wanted == Some(time) => turn.wanted = None,
+            _ => return Ok(true),
         }
-        self.wanted.remove(&actor);
         self.now = self.now.max(time);
         self.resume_broker();
         if let Some(until) = self.stopped_until(actor) {
@@ -303,11 +308,12 @@ impl World {
         }
         let grain = self.plan.grain;
         let time = time.max(self.now).next_multiple_of(grain);
-        if self.wanted.get(&actor).is_some_and(|wanted| *wanted <= time) {
+        let Turn { wanted, last: turn } =
+            self.turns.entry(actor).or_insert(Turn { wanted: None, last: (time, 0) });
+        if wanted.is_some_and(|wanted| wanted <= time) {
             return;
         }
-        self.wanted.insert(actor, time);
-        let turn = self.turns.entry(actor).or_insert((time, 0));
+        *wanted = Some(time);
         // Only events at the same time count; for housekeeping, which all clients share, not even these. So one
         // client's actions do not reorder the events of another.
         *turn = if turn.0 == time && actor != Actor::House { (time, turn.1 + 1) } else { (time, 0) };

@@ -10,6 +10,7 @@ use zaichik_proto::{
 use super::Broker;
 use super::fetching::{Fetching, MAX_FETCHES};
 use super::memory::Memory;
+use super::run::PublishRun;
 use super::topics::{Topics, topic_name};
 use crate::effects::Effects;
 use crate::id::{SessionId, TopicId};
@@ -146,9 +147,10 @@ impl Broker {
         &mut self,
         now: Timestamp,
         session: SessionId,
+        run: &mut PublishRun,
         frame: &ClientFrame<'_>,
     ) -> bool {
-        self.topics.fetching.has_evicted && self.fetch_for(now, session, frame)
+        self.topics.fetching.has_evicted && self.fetch_for(now, session, run, frame)
     }
 
     /// The same for a plain publish.
@@ -163,7 +165,17 @@ impl Broker {
     }
 
     #[cold]
-    fn fetch_for(&mut self, now: Timestamp, session: SessionId, frame: &ClientFrame<'_>) -> bool {
+    fn fetch_for(
+        &mut self,
+        now: Timestamp,
+        session: SessionId,
+        run: &mut PublishRun,
+        frame: &ClientFrame<'_>,
+    ) -> bool {
+        if !matches!(frame, ClientFrame::Publish(_)) {
+            // What limits remove because of it may end within a chunk that is needed then.
+            self.settle_run(now, run);
+        }
         self.fetch(session, self.chunk_of(now, session, frame))
     }
 

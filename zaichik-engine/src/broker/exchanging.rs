@@ -178,7 +178,7 @@ impl Broker {
                 return Prepared::InPart;
             }
         }
-        if self.awaits_fetch(now, session, frame) { Prepared::Awaited } else { Prepared::Ready }
+        if self.awaits_fetch(now, session, run, frame) { Prepared::Awaited } else { Prepared::Ready }
     }
 
     /// The same for a plain publish to a topic.

@@ -2,9 +2,9 @@
 
 use bytes::Bytes;
 use zaichik_engine::store::Fetch;
-use zaichik_proto::{Start, TopicOptions, Version};
+use zaichik_proto::{Start, Subject, TopicOptions, Version};
 
-use crate::world::{Sub, World, mortal, secs, us};
+use crate::world::{Peer, Sub, World, mortal, record, secs, us};
 
 /// A world whose store has everything at once, and whose broker keeps as little as possible in memory.
 fn world() -> World {
@@ -96,6 +96,48 @@ fn b_31_a_limit_within_records_that_are_not_in_memory_is_exact() {
     world.settle();
     while fetch(&mut world) > 0 {}
     assert!(late.answer(request).contains("27"), "{}", late.answer(request));
+}
+
+/// What a connection receives that publishes one record more than the topic's limit, and makes another request before the
+/// broker has handled the publish.
+fn behind_a_publish(resident: Option<u64>, ask: impl Fn(&Peer) -> u32) -> (String, Vec<String>) {
+    let mut world = World::with(|config| config.max_resident_bytes = resident);
+    if world.stored.is_none() {
+        world.begin_storing();
+    }
+    let peer = world.connect_as(Version::Two);
+    world.ask(&peer, peer.create("t", TopicOptions::new().retain_forever().max_messages(8)));
+    for _ in 0..2 {
+        world.ask(&peer, peer.publish_all("t", &[record(b"short"); 4]));
+        world.advance(us(2_500_000));
+    }
+    // It receives nothing until it is moved.
+    world.ask(&peer, peer.subscribe_to(Sub::new(1, "t").from(Start::Offset(100))));
+    assert_eq!(world.broker.cold_bytes() > 0, resident.is_some(), "some are only in the store");
+    peer.publish("t", "short");
+    let request = ask(&peer);
+    world.settle();
+    while fetch(&mut world) > 0 {}
+    (peer.answer(request), peer.stream())
+}
+
+/// Publishes are settled together (rule P1), before a request behind them looks for the first record.
+#[test]
+fn b_31_what_a_publish_removes_is_known_to_the_next_request_of_its_exchange() {
+    let other = || Sub::new(2, "t").durable("d");
+    let requests: [&dyn Fn(&Peer) -> u32; 8] = [
+        &|peer| peer.subscribe_to(other()),
+        &|peer| peer.subscribe_to(other().from(Start::Offset(0))),
+        &|peer| peer.subscribe_to(other().from(Start::Time(0))),
+        &|peer| peer.seek(1, Start::Earliest),
+        &|peer| peer.describe(Subject::Topic { topic: b"t" }),
+        &|peer| peer.trim("t", Start::Offset(0)),
+        &|peer| peer.trim("t", Start::Latest),
+        &|peer| peer.alter("t", TopicOptions::new().max_messages(10)),
+    ];
+    for (ask, index) in requests.iter().zip(0..) {
+        assert_eq!(behind_a_publish(Some(0), ask), behind_a_publish(None, ask), "request {index}");
+    }
 }
 
 #[test]

@@ -39,6 +39,8 @@ pub(super) struct Inputs {
     /// The subscriptions of each connection, by their numbers.
     subscriptions: [BTreeMap<u32, Subscription>; PEERS],
     pub(super) request: u32,
+    /// The number of records of each publish, by its request.
+    pub(super) published: BTreeMap<u32, u32>,
     /// Whether ends of connections with dead letters are left out.
     may_be_cold: bool,
     /// The time stays below this one.
@@ -81,6 +83,7 @@ impl Inputs {
             producers: Vec::new(),
             subscriptions: Default::default(),
             request: 0,
+            published: BTreeMap::new(),
             may_be_cold,
             until,
         };
@@ -135,6 +138,11 @@ impl Inputs {
             }
             _ => self.requests(now),
         }
+    }
+
+    /// The number of records of a publish.
+    pub(super) fn records_of(&self, request: u32) -> u64 {
+        self.published.get(&request).copied().unwrap_or_default().into()
     }
 
     /// What a connection received.

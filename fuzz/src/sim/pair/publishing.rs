@@ -50,6 +50,7 @@ impl Inputs {
         let producer = self.producer();
         let ack = self.rng.pick(&[AckLevel::Accepted, AckLevel::Accepted, AckLevel::Durable]);
         let (request, topic) = (self.request, topic.as_bytes());
+        self.published.insert(request, count);
         let records = Records::from_encoded(count, &encoded);
         ClientFrame::Publish(Publish { request, ack, producer, topic, records }).encode(out);
     }

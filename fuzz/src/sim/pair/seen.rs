@@ -35,8 +35,13 @@ pub(super) struct Seen {
 enum Part {
     Frame(Version, Vec<u8>),
     Gap(Gap),
-    /// How many requests were answered from one on, and the first offset.
+    /// Consecutive publishes that were accepted.
     Acks(AckRun),
+    /// One of these, and the offset of its first record.
+    Ack {
+        request: u32,
+        offset: u64,
+    },
 }
 
 /// What later inputs build on.
@@ -93,15 +98,7 @@ impl Seen {
             ServerFrame::Counters(counters) => {
                 self.answers.push(Part::Frame(version, counters.request.to_le_bytes().to_vec()));
             }
-            ServerFrame::Acks(acks) => {
-                for run in acks.runs.iter() {
-                    match self.answers.last_mut() {
-                        // A request between them that waited for a record divides them.
-                        Some(Part::Acks(last)) if may_be_cold => last.requests += run.requests,
-                        _ => self.answers.push(Part::Acks(run)),
-                    }
-                }
-            }
+            ServerFrame::Acks(acks) => self.answers.extend(acks.runs.iter().map(Part::Acks)),
             ServerFrame::Topics(page) => {
                 let mut bytes = Vec::new();
                 for item in page.items.iter() {
@@ -154,17 +151,35 @@ impl Seen {
         self.news.push(News::Ended { number });
     }
 
-    /// The first part that differs from that of another connection, and that one.
-    pub(super) fn difference(&self, other: &Self) -> Option<[String; 2]> {
+    /// The first part that differs from that of another connection, and that one. `records` returns the number of records
+    /// of a publish.
+    pub(super) fn difference(&self, other: &Self, records: impl Fn(u32) -> u64) -> Option<[String; 2]> {
         let numbers = self.streams.keys().chain(other.streams.keys());
         let of = |seen: &Self, number: &u32| seen.streams.get(number).cloned().unwrap_or_default();
         let streams = numbers.map(|number| (of(self, number), of(other, number)));
-        let mut pairs = streams.chain([(self.answers.clone(), other.answers.clone())]);
+        let answers =
+            |seen: &Self| seen.answers.iter().flat_map(|part| single(part, &records)).collect::<Vec<_>>();
+        let mut pairs = streams.chain([(answers(self), answers(other))]);
         pairs.find_map(|(one, other)| {
             let at = (0..one.len().max(other.len())).find(|at| one.get(*at) != other.get(*at))?;
             Some([show(one.get(at)), show(other.get(at))])
         })
     }
+}
+
+/// A run of accepted publishes as one part for each. An exchange ends a run, and one exchange may have all of them, or fewer:
+/// it applies what was received before it, and how much that is depends on the buffers' history (rules P1, S15).
+fn single(part: &Part, records: impl Fn(u32) -> u64) -> Vec<Part> {
+    let Part::Acks(run) = part else { return vec![part.clone()] };
+    let mut offset = run.first_offset;
+    let requests = run.request..run.request.saturating_add(run.requests);
+    requests
+        .map(|request| {
+            let one = Part::Ack { request, offset };
+            offset = offset.saturating_add(records(request));
+            one
+        })
+        .collect()
 }
 
 fn part(version: Version, frame: &ServerFrame<'_>) -> Part {
@@ -177,7 +192,7 @@ fn show(part: Option<&Part>) -> String {
     match part {
         None => "nothing".to_owned(),
         Some(Part::Gap(gap)) => format!("{gap:?}"),
-        Some(Part::Acks(run)) => format!("{run:?}"),
+        Some(part @ (Part::Acks(_) | Part::Ack { .. })) => format!("{part:?}"),
         Some(Part::Frame(version, bytes)) => {
             let frame = ServerDecoder::speaking(*version, &Limits::default()).decode(bytes);
             let text = frame.map_or_else(|_| format!("{bytes:?}"), |frame| format!("{frame:?}"));

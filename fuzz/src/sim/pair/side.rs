@@ -1,7 +1,7 @@
 //! One of two brokers: its connections, and its store.
 
 use bytes::{Buf, BufMut, BytesMut};
-use zaichik_engine::store::Row;
+use zaichik_engine::store::{Commit, Op, Row, Ticket};
 use zaichik_engine::{Broker, BrokerConfig, Restore, Seed, Timestamp, Turn};
 use zaichik_proto::{ServerFrame, Subject};
 use zaichik_testkit::{Connections, Frames, Rows, requests};
@@ -50,7 +50,11 @@ impl Side {
 
     /// The broker that is restored from the rows of another one.
     pub(in crate::sim) fn restored(other: &Self, config: BrokerConfig, seed: Seed) -> Result<Self, Broken> {
-        let rows = other.rows.clone();
+        let mut rows = other.rows.clone();
+        // As if the last commit, which has all that has changed, had been made now: the time since then would count as time in
+        // which the broker did not run (rule B3), so a pause that is over would not be.
+        let ops = other.connections.broker.rows().take(1).map(|row| Op::Put { row }).collect();
+        rows.apply(&Commit { ticket: Ticket::FIRST, ops });
         let restore = || {
             let mut restore = Restore::new(config, seed)?;
             for (key, value) in rows.encoded() {

@@ -50,7 +50,8 @@ impl World {
         }
         let links: Vec<_> = self.links.keys().copied().collect();
         for link in links {
-            if self.wanted.get(&Actor::Link(link)).is_some_and(|at| *at <= self.now) {
+            let turn = self.turns.get(&Actor::Link(link));
+            if turn.and_then(|turn| turn.wanted).is_some_and(|at| at <= self.now) {
                 continue;
             }
             let state = |session: &mut Session| {

@@ -1,6 +1,7 @@
 //! The broker's store: what is durable, and what becomes of the commit under way when the broker ends.
 
 use std::collections::VecDeque;
+use std::rc::Rc;
 
 use zaichik_engine::store::{Commit, Fetch};
 use zaichik_store_journal::Syncing;
@@ -24,7 +25,7 @@ pub(super) struct Storing {
     /// Keeps the durable rows as well, if there is one.
     pub(super) journal: Option<SimulatedJournal>,
     /// What the checker knew when the last durable commit was made.
-    pub(super) state: Box<Committed>,
+    pub(super) state: Rc<Committed>,
     pub(super) in_flight: Option<InFlight>,
     /// What is being read back, and when it arrives; in this order.
     pub(super) fetches: VecDeque<(u64, Fetch)>,
@@ -44,7 +45,7 @@ pub(super) struct InFlight {
     /// Whether the store has tried it, and failed.
     pub(super) is_tried: bool,
     /// What the checker knew when it was made.
-    pub(super) state: Box<Committed>,
+    pub(super) state: Rc<Committed>,
 }
 
 impl Storing {
@@ -56,7 +57,7 @@ impl Storing {
             durable: Rows::default(),
             syncs: plan.interval.map(|interval| Syncs::new(interval, checker)),
             journal: plan.is_journal.then(|| SimulatedJournal::new(seed, syncing)),
-            state: Box::new(checker.committed()),
+            state: Rc::new(checker.committed()),
             in_flight: None,
             fetches: VecDeque::new(),
             ends_after: None,
@@ -94,7 +95,7 @@ impl Storing {
         let is_found = self.find(&rows, in_flight, lacks_commits);
         if let Some(syncs) = &mut self.syncs {
             // What was read back stays.
-            syncs.synced(&self.durable, &self.state);
+            syncs.read_back(&self.durable, &self.state);
             syncs.lacks_commits = lacks_commits;
         }
         if is_found {
@@ -110,7 +111,7 @@ impl Storing {
         if is_same(&self.durable, rows) {
             return true;
         }
-        let before = (self.durable.clone(), self.state.clone());
+        let before = (self.durable.clone(), Rc::clone(&self.state));
         if let Some(InFlight { commit, state, .. }) = in_flight {
             self.make(commit, state);
             if is_same(&self.durable, rows) {
@@ -128,10 +129,10 @@ impl Storing {
     }
 
     /// A commit is made.
-    pub(super) fn make(&mut self, commit: Commit, state: Box<Committed>) {
+    pub(super) fn make(&mut self, commit: Commit, state: Rc<Committed>) {
         self.durable.apply(&commit);
         if let Some(syncs) = &mut self.syncs {
-            syncs.made(commit, state.clone());
+            syncs.made(commit, Rc::clone(&state));
         }
         self.state = state;
     }

@@ -3,6 +3,8 @@
 //! The store finishes a commit after a time. A broker that ends leaves what is durable, and of the commit under way all or
 //! nothing. The checker then continues from what it knew when that commit was made.
 
+use std::rc::Rc;
+
 use zaichik_engine::{Broker, Restore};
 use zaichik_store_journal::StoreError;
 
@@ -10,7 +12,7 @@ use super::store::{InFlight, Storing};
 use super::{Actor, World};
 use crate::restored::same_rows;
 use crate::sim::app::at;
-use crate::sim::check::{Broken, Verdict};
+use crate::sim::check::{Broken, Committed, Verdict};
 use crate::sim::planted::Saboteur;
 use crate::sim::random::{Concern, Rng};
 use crate::sim::trace::{self, Event};
@@ -121,7 +123,7 @@ impl World {
             }
             // The first commit of another instance is synced at once.
             if let Some(syncs) = &mut storing.syncs {
-                syncs.synced(&storing.durable, &storing.state);
+                syncs.synced();
                 syncs.lacks_commits = false;
             }
             let _ = connections.broker.committed(at(broker_now), ticket, effects);
@@ -159,7 +161,7 @@ impl World {
                 latency + if is_slow { slow } else { 0 }
             });
             let done_at = now + latency;
-            let state = Box::new(self.checker.committed());
+            let state = Rc::new(self.checker.committed());
             storing.in_flight = Some(InFlight { commit, done_at, is_tried: false, state });
             self.want(Actor::Store, done_at);
         } else if let Some(due) = connections.broker.next_commit() {
@@ -255,7 +257,7 @@ impl World {
         storing.fetches.clear();
         storing.ends_after = None;
         (storing.full_until, storing.is_full) = (None, false);
-        let committed = storing.state.clone();
+        let committed = Committed::clone(&storing.state);
         self.counts.recoveries += 1;
         self.counts.losses += u64::from(lacks_commits);
         trace::event(self.now, if lacks_commits { Event::Lost } else { Event::Recovered });
@@ -269,9 +271,9 @@ impl World {
         };
         if lacks_commits {
             let instance = self.plan.seed_of_broker(self.counts.recoveries).instance;
-            self.checker.lost(*committed, broker_now, instance)?;
+            self.checker.lost(committed, broker_now, instance)?;
         } else {
-            self.checker.recovered(*committed, broker_now)?;
+            self.checker.recovered(committed, broker_now)?;
         }
         self.connections.replace(broker);
         self.connections.broker.begin_storing();

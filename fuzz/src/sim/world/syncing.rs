@@ -31,7 +31,7 @@ impl World {
             storing.ends_after = Some(storing.rng.below(20));
             return self.fail_store();
         }
-        syncs.synced(&storing.durable, &storing.state);
+        syncs.synced();
         trace::event(now, Event::Synced);
         self.pauses.tick(broker_now);
         self.checker.tick(broker_now + self.saboteur.as_ref().map_or(0, Saboteur::behind));

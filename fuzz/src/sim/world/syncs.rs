@@ -1,5 +1,7 @@
 //! A store that syncs its commits at an interval, and what the end of the machine leaves of them (rule B7).
 
+use std::rc::Rc;
+
 use zaichik_engine::store::Commit;
 use zaichik_testkit::Rows;
 
@@ -12,9 +14,9 @@ pub(super) struct Syncs {
     pub(super) interval: u64,
     /// The rows that are synced, and what the checker knew.
     rows: Rows,
-    state: Box<Committed>,
+    state: Rc<Committed>,
     /// The commits since then, in order.
-    commits: Vec<(Commit, Box<Committed>)>,
+    commits: Vec<(Commit, Rc<Committed>)>,
     /// When they are synced, if there are any.
     pub(super) due: Option<u64>,
     /// Whether commits were lost that were reported, until the next one is made.
@@ -23,7 +25,7 @@ pub(super) struct Syncs {
 
 impl Syncs {
     pub(super) fn new(interval: u64, checker: &Checker) -> Self {
-        let (rows, state) = (Rows::default(), Box::new(checker.committed()));
+        let (rows, state) = (Rows::default(), Rc::new(checker.committed()));
         Self { interval, rows, state, commits: Vec::new(), due: None, lacks_commits: false }
     }
 
@@ -33,13 +35,22 @@ impl Syncs {
     }
 
     /// A commit is made.
-    pub(super) fn made(&mut self, commit: Commit, state: Box<Committed>) {
+    pub(super) fn made(&mut self, commit: Commit, state: Rc<Committed>) {
         self.commits.push((commit, state));
     }
 
     /// All commits are synced.
-    pub(super) fn synced(&mut self, rows: &Rows, state: &Committed) {
-        (self.rows, *self.state) = (rows.clone(), state.clone());
+    pub(super) fn synced(&mut self) {
+        for (commit, state) in self.commits.drain(..) {
+            self.rows.apply(&commit);
+            self.state = state;
+        }
+        self.due = None;
+    }
+
+    /// The store begins with what was read back of it.
+    pub(super) fn read_back(&mut self, rows: &Rows, state: &Rc<Committed>) {
+        (self.rows, self.state) = (rows.clone(), Rc::clone(state));
         self.commits.clear();
         self.due = None;
     }
@@ -49,8 +60,7 @@ impl Syncs {
         self.lacks_commits |= !self.commits.is_empty();
         let left = rng.index(self.commits.len() + 1);
         self.commits.truncate(left);
-        let (rows, state) = self.left();
-        self.synced(&rows, &state);
+        self.synced();
     }
 
     /// The last commit is lost; returns whether there was one that was not synced.
@@ -59,10 +69,10 @@ impl Syncs {
     }
 
     /// The rows after the last commit, and what the checker knew.
-    pub(super) fn left(&self) -> (Rows, Box<Committed>) {
+    pub(super) fn left(&self) -> (Rows, Rc<Committed>) {
         let mut rows = self.rows.clone();
         self.commits.iter().for_each(|(commit, _)| rows.apply(commit));
         let state = self.commits.last().map_or(&self.state, |(_, state)| state);
-        (rows, state.clone())
+        (rows, Rc::clone(state))
     }
 }
