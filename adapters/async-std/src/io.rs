@@ -12,9 +12,9 @@ use async_std::net::{TcpListener, TcpStream, ToSocketAddrs};
 use async_std::os::unix::net::{UnixListener, UnixStream};
 use futures::io::{AsyncRead, AsyncWrite};
 use futures::stream;
-#[cfg(unix)]
-use zaichik_driver::UnixSocket;
 use zaichik_driver::{Endpoint, FuturesIo, FuturesListener, Timer, connect_to_any};
+#[cfg(unix)]
+use zaichik_driver::{UnixSocket, limit_unsent};
 
 use crate::AsyncStd;
 
@@ -52,6 +52,8 @@ pub(crate) async fn bind(address: &str) -> io::Result<AsyncStdListener> {
     let address = listener.local_addr()?;
     let accepted = stream::unfold(listener, async |listener| {
         let accepted = listener.accept().await;
+        #[cfg(unix)]
+        let accepted = accepted.inspect(|(stream, _)| limit_unsent(stream));
         Some((accepted.and_then(|(stream, peer)| Ok((tcp(stream)?, peer))), listener))
     });
     Ok(FuturesListener::new(address, accepted))

@@ -38,6 +38,8 @@ mod system_clock;
 mod timeline;
 #[cfg(unix)]
 mod unix_socket;
+#[cfg(unix)]
+mod unsent;
 
 #[cfg(feature = "client")]
 pub use client::{
@@ -57,6 +59,8 @@ pub use runtime::{Io, Listener, Runtime, Timer};
 pub use server::{BrokerHandle, EmbeddedBroker, Fetcher, Server, ServerError, Store, StoreError};
 #[cfg(unix)]
 pub use unix_socket::UnixSocket;
+#[cfg(unix)]
+pub use unsent::limit_unsent;
 
 #[cfg(feature = "client")]
 pub use zaichik_client::{

@@ -13,9 +13,9 @@ use tokio::net::{TcpListener, TcpStream};
 #[cfg(unix)]
 use tokio::net::{UnixListener, UnixStream};
 use tokio::time::Sleep;
-#[cfg(unix)]
-use zaichik_driver::UnixSocket;
 use zaichik_driver::{Endpoint, Io, Listener, Timer, connect_to_any};
+#[cfg(unix)]
+use zaichik_driver::{UnixSocket, limit_unsent};
 
 use crate::Tokio;
 
@@ -177,6 +177,8 @@ impl Listener for TokioListener {
         match &mut self.0 {
             Socket::Tcp(listener) => {
                 let (stream, peer) = ready!(listener.poll_accept(cx))?;
+                #[cfg(unix)]
+                limit_unsent(&stream);
                 Poll::Ready(Ok((TokioIo::tcp(stream), peer.to_string())))
             }
             #[cfg(unix)]

@@ -1,11 +1,12 @@
 //! Many connections of one thread that all do the same thing, and come back when the broker closes them.
 
 use std::io::{self, ErrorKind, Read, Write};
-use std::net::TcpStream;
+use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use socket2::{Domain, Socket, Type};
 
 use crate::attacks::frames;
 use crate::attacks::signals::Signals;
@@ -24,6 +25,9 @@ const DROP: usize = 3;
 
 /// Maximum connections to open before the others are served.
 const OPENED: usize = 50;
+
+/// Buffer of the system for what an attacker does not read, in bytes: attackers elsewhere would not use this machine's memory.
+const RECEIVED: usize = 64 << 10;
 
 /// Maximum bytes of one read.
 const READ: usize = 64 << 10;
@@ -127,7 +131,7 @@ impl Crowd {
 
 impl Member {
     fn connect(&mut self, port: u16) -> Result<()> {
-        match TcpStream::connect(("127.0.0.1", port)) {
+        match connect(port) {
             Ok(stream) => {
                 stream.set_nonblocking(true).context("a socket that does not block")?;
                 (self.stream, self.opened, self.repeated) = (Some(stream), 0, 0);
@@ -173,6 +177,13 @@ impl Member {
             self.due = Instant::now() + AWAY;
         }
     }
+}
+
+fn connect(port: u16) -> io::Result<TcpStream> {
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None)?;
+    socket.set_recv_buffer_size(RECEIVED)?;
+    socket.connect(&SocketAddr::from(([127, 0, 0, 1], port)).into())?;
+    Ok(socket.into())
 }
 
 fn is_temporary(error: &io::Error) -> bool {
