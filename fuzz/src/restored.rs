@@ -108,7 +108,16 @@ fn canonical(rows: impl Iterator<Item = Row>) -> Canonical {
                     .others
                     .insert(Key::Answer { producer: row.producer, number: row.number }, Row::Answer(row));
             }
-            Row::Cursor(_) | Row::Producer(_) | Row::Group(_) => {
+            Row::Group(mut row) => {
+                if row.by_key {
+                    // Which keys they would block is not known after a restart, so they end with it.
+                    row.delays.clear();
+                }
+                canonical
+                    .others
+                    .insert(Key::Group { topic: row.topic, name: row.name.clone() }, Row::Group(row));
+            }
+            Row::Cursor(_) | Row::Producer(_) => {
                 canonical.others.insert(row.key(), row);
             }
         }
