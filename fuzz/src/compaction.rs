@@ -49,7 +49,7 @@ pub fn compaction(data: &[u8]) {
     while !choices.is_empty() {
         steps.push(step(&mut choices));
     }
-    check(&Script { defaults, bounds: BOUNDS, output_buffer: 256 << 10, steps });
+    check(&Script { defaults, bounds: BOUNDS, output_buffer: 256 << 10, has_members: false, steps });
 }
 
 fn step(choices: &mut Choices<'_>) -> Step {

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::fmt::Debug;
 
 use zaichik_engine::store::{
-    Answer as StoredAnswer, AnswerRow, Key, Mark, RecordsRow, Row, RunKind, TopicRow,
+    Answer as StoredAnswer, AnswerRow, GroupRow, Key, Mark, RecordsRow, Row, RunKind, TopicRow,
 };
 use zaichik_engine::{Broker, BrokerConfig, Restore, Seed, Timestamp};
 use zaichik_proto::{CompactionMode, RecordRef};
@@ -132,6 +132,11 @@ impl<'a> Canonical<'a> {
                 Row::Producer(producer) => {
                     producers.insert(producer.producer, producer.oldest);
                     canonical.others.push((row.key(), Cow::Borrowed(row)));
+                }
+                Row::Group(group) if group.by_key => {
+                    // Which keys they would block is not known after a restart, so they end with it.
+                    let same = GroupRow { delays: Vec::new(), ..group.clone() };
+                    canonical.others.push((row.key(), Cow::Owned(Row::Group(same))));
                 }
                 Row::Cursor(_) | Row::Group(_) => canonical.others.push((row.key(), Cow::Borrowed(row))),
             }

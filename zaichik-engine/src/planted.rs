@@ -67,6 +67,13 @@ pub enum Defect {
     UnmarkedTrim,
     /// Rule B7: answers that were asked for when they are durable are sent when they are written.
     UnsyncedAnswers,
+    /// Rule G10: what a member held when its connection ended never comes back. What a broker forgets, no request makes it
+    /// forget.
+    LostReturn,
+    /// Rule B6: what is acknowledged above the cursor of a shared subscription is not given to the store.
+    UnmarkedAck,
+    /// Rule G14: what was acknowledged above the cursor is forgotten at a restart.
+    RangesLost,
 }
 
 #[cfg(feature = "planted")]
@@ -101,6 +108,9 @@ impl Defect {
         Self::HeadsForgetTimes,
         Self::UnmarkedTrim,
         Self::UnsyncedAnswers,
+        Self::LostReturn,
+        Self::UnmarkedAck,
+        Self::RangesLost,
     ];
 }
 

@@ -3,8 +3,9 @@
 use zaichik_proto::{AckLevel, Producer};
 
 use crate::model::broker::Model;
+use crate::model::sharing::{How, Join, Range, Settle};
 use crate::model::subscription::Subscription;
-use crate::model::words::{Durable, Operation, Options, Record, Request, Start, Subscribe, Target};
+use crate::model::words::{Answer, Durable, Operation, Options, Record, Request, Start, Subscribe, Target};
 
 #[derive(Debug, Clone)]
 pub(crate) enum Action {
@@ -58,6 +59,21 @@ pub(crate) enum Action {
         topic: u32,
         before: Place,
     },
+    Join {
+        join: Join,
+        from: Place,
+    },
+    /// Under the rewind number that is so far behind.
+    Settle {
+        how: How,
+        which: Which,
+        behind: u32,
+        named: Vec<Named>,
+    },
+    DescribeShared {
+        topic: u32,
+        name: u32,
+    },
 }
 
 /// An operation of a batch.
@@ -72,6 +88,21 @@ pub(crate) enum Part {
         which: Which,
         ahead: i64,
     },
+    /// Acknowledges what a member holds.
+    Ack {
+        which: Which,
+        named: Vec<Named>,
+    },
+}
+
+/// Some offsets, from one that a member holds.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Named {
+    /// Which of those that it may acknowledge; the cursor if there are none.
+    pub(crate) place: usize,
+    /// How far from it they begin.
+    pub(crate) shift: i64,
+    pub(crate) count: u32,
 }
 
 /// A subscription of the connection.
@@ -132,6 +163,11 @@ impl Action {
                         let offset = ahead_of_cursor(model, peer, number, ahead);
                         Operation::Commit { number, offset, rewind: rewind_of(model, peer, number) }
                     }
+                    Part::Ack { which, named } => {
+                        let number = which.resolve(model, peer);
+                        let ranges = ranges(model, peer, number, &named);
+                        Operation::Ack { number, rewind: group_rewind(model, peer, number), ranges }
+                    }
                 });
                 Request::Batch { ack, producer, operations: operations.collect() }
             }
@@ -182,13 +218,45 @@ impl Action {
                 };
                 Request::Trim { topic, before }
             }
+            Self::Join { join, from } => {
+                Request::Join(Join { start: from.resolve(model, join.topic), ..join })
+            }
+            Self::Settle { how, which, behind, named } => {
+                let number = which.resolve(model, peer);
+                let rewind = group_rewind(model, peer, number).saturating_sub(behind);
+                Request::Settle(Settle { how, number, rewind, ranges: ranges(model, peer, number, &named) })
+            }
+            Self::DescribeShared { topic, name } => Request::DescribeShared { topic, name },
+        }
+    }
+}
+
+impl Action {
+    /// Whether it joins a shared subscription, or is about one.
+    pub(crate) fn is_of_members(&self) -> bool {
+        match self {
+            Self::Join { .. } | Self::Settle { .. } | Self::DescribeShared { .. } => true,
+            Self::Batch { parts, .. } => parts.iter().any(|part| matches!(part, Part::Ack { .. })),
+            Self::Publish { .. }
+            | Self::Subscribe { .. }
+            | Self::Unsubscribe { .. }
+            | Self::Commit { .. }
+            | Self::Nack { .. }
+            | Self::Seek { .. }
+            | Self::SeekByName { .. }
+            | Self::Create { .. }
+            | Self::Alter { .. }
+            | Self::Trim { .. } => false,
         }
     }
 }
 
 impl Request {
-    pub(crate) const fn wants_answer(&self) -> bool {
-        !matches!(self, Self::Publish { ack: AckLevel::None, .. })
+    /// Whether this answer of the model is sent.
+    pub(crate) fn wants(&self, answer: &Answer) -> bool {
+        let is_quiet = matches!(self, Self::Settle(Settle { how: How::Ack { quiet: true }, .. }));
+        let is_silent = matches!(answer, Answer::Acked { not_held, .. } if not_held.is_empty());
+        !(matches!(self, Self::Publish { ack: AckLevel::None, .. }) || is_quiet && is_silent)
     }
 }
 
@@ -198,7 +266,9 @@ impl Which {
             Self::Own(index) => index,
             Self::Number(number) => return number,
         };
-        let held = model.subscriptions.iter().filter_map(|one| one.holder);
+        let exclusive = model.subscriptions.iter().filter_map(|one| one.holder);
+        let members = model.groups.iter().flat_map(|group| &group.members);
+        let held = exclusive.chain(members.map(|one| (one.session, one.number)));
         let all = held.chain(model.fenced.iter().map(|(session, number, _)| (*session, *number)));
         let mut own: Vec<_> = all.filter(|(session, _)| *session == peer).map(|(_, number)| number).collect();
         own.sort_unstable();
@@ -243,4 +313,24 @@ fn rewind_of(model: &Model, peer: u64, number: u32) -> Option<u32> {
 
 fn held(model: &Model, peer: u64, number: u32) -> Option<&Subscription> {
     model.subscriptions.iter().find(|one| one.is_held_by(peer, number))
+}
+
+/// What is named of the shared subscription of this number.
+fn ranges(model: &Model, peer: u64, number: u32, named: &[Named]) -> Vec<Range> {
+    let member = model.member(peer, number);
+    let group = member.map(|(index, member)| (&model.groups[index], &model.groups[index].members[member]));
+    let ackable = group.map_or_else(Vec::new, |(group, member)| group.ackable(member.id, 0, u64::MAX));
+    let cursor = group.map_or(0, |(group, _)| group.cursor);
+    let range = |one: &Named| {
+        let at = ackable.get(one.place % ackable.len().max(1)).copied().unwrap_or(cursor);
+        let first = at.saturating_add_signed(one.shift).min(u64::MAX - 1);
+        // The last offset is below the highest number.
+        let most = u32::try_from(u64::MAX - first).unwrap_or(u32::MAX);
+        (first, one.count.min(most))
+    };
+    named.iter().map(range).collect()
+}
+
+fn group_rewind(model: &Model, peer: u64, number: u32) -> u32 {
+    model.member(peer, number).map_or(0, |(index, _)| model.groups[index].rewind)
 }

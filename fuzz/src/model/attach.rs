@@ -12,23 +12,12 @@ use crate::model::words::{Answer, FOREVER, INVALID, Refusal, Settings, Start, Su
 
 impl Model {
     pub(crate) fn subscribe(&mut self, session: u64, request: &Subscribe) -> Answer {
-        let reasons = self.reasons_against(session, request);
+        let reasons = self.reasons_against(session, request, None);
         if !reasons.is_empty() {
             return Answer::RefusedFor(reasons);
         }
         let (id, number) = (request.topic, request.number);
-        let created = self.topic(id).is_none();
-        if created {
-            self.topics.insert(id, Rc::new(self.new_topic(self.defaults)));
-        }
-        if let Some((_, dead_letter)) = dead_letter(request)
-            && self.topic(dead_letter).is_none()
-        {
-            let settings = Settings { ttl: FOREVER, reject: true, latest: false, window: 0, ..self.defaults };
-            let mut topic = self.new_topic(settings);
-            topic.explicit = true;
-            self.topics.insert(dead_letter, Rc::new(topic));
-        }
+        let created = self.create_topics_of(request);
         self.age(id);
         self.fenced.retain(|(holder, fenced, _)| (*holder, *fenced) != (session, number));
         let terms = self.terms(request);
@@ -59,19 +48,45 @@ impl Model {
         Answer::Subscribed { epoch, rewind, created, start, end }
     }
 
-    /// Every reason for which a Subscribe may be refused.
-    fn reasons_against(&self, session: u64, request: &Subscribe) -> Vec<Refusal> {
+    /// Creates the topics that a Subscribe names; returns whether the subscribed one was created.
+    pub(crate) fn create_topics_of(&mut self, request: &Subscribe) -> bool {
+        let created = self.topic(request.topic).is_none();
+        if created {
+            self.topics.insert(request.topic, Rc::new(self.new_topic(self.defaults)));
+        }
+        if let Some((_, dead_letter)) = dead_letter(request)
+            && self.topic(dead_letter).is_none()
+        {
+            let settings = Settings { ttl: FOREVER, reject: true, latest: false, window: 0, ..self.defaults };
+            let mut topic = self.new_topic(settings);
+            topic.explicit = true;
+            self.topics.insert(dead_letter, Rc::new(topic));
+        }
+        created
+    }
+
+    /// Every reason for which a Subscribe may be refused, or a request to join a shared subscription, `by_key` or not.
+    pub(crate) fn reasons_against(
+        &self,
+        session: u64,
+        request: &Subscribe,
+        by_key: Option<bool>,
+    ) -> Vec<Refusal> {
         let (id, number) = (request.topic, request.number);
         let mut reasons = Vec::new();
         let own = || self.subscriptions.iter().filter(|one| one.holder.is_some_and(|(by, _)| by == session));
         let fenced = self.fenced.iter().filter(|(by, other, _)| *by == session && *other != number).count();
-        if own().count() + fenced >= self.bounds.max_subscriptions as usize {
+        let members =
+            || self.groups.iter().flat_map(|group| &group.members).filter(|one| one.session == session);
+        if own().count() + members().count() + fenced >= self.bounds.max_subscriptions as usize {
             reasons.push((RefusalCode::SubscriptionsFull, u64::from(self.bounds.max_subscriptions)));
         }
         let name = request.durable.map(|durable| durable.name);
         let is_news = self.notices.iter().any(|(by, other, _)| (*by, *other) == (session, number));
-        if is_news || own().any(|one| one.is_held_by(session, number) || (one.topic, one.name) == (id, name))
-        {
+        let is_used =
+            own().any(|one| one.is_held_by(session, number)) || members().any(|one| one.number == number);
+        let is_own = own().any(|one| (one.topic, one.name) == (id, name));
+        if is_news || is_used || is_own && by_key.is_none() {
             reasons.push((RefusalCode::AlreadySubscribed, 0));
         }
         if request.window > self.bounds.max_window {
@@ -80,7 +95,7 @@ impl Model {
         if request.window == 0 && request.max_attempts > 0 {
             reasons.push((RefusalCode::CommitsOff, 0));
         }
-        reasons.extend(self.reason_against_attaching(session, request));
+        reasons.extend(self.reason_against_attaching(session, request, by_key));
         let mut needed = self.needs_topic(id);
         if let Some((_, dead_letter)) = dead_letter(request) {
             let is_live_only = self.topic(dead_letter).is_some_and(|topic| topic.settings.ttl == 0);
@@ -98,15 +113,33 @@ impl Model {
         reasons
     }
 
-    fn reason_against_attaching(&self, session: u64, request: &Subscribe) -> Option<Refusal> {
+    fn reason_against_attaching(
+        &self,
+        session: u64,
+        request: &Subscribe,
+        by_key: Option<bool>,
+    ) -> Option<Refusal> {
         let durable = request.durable?;
+        if let Some(group) = self.group(request.topic, durable.name).map(|index| &self.groups[index]) {
+            let differs = by_key != Some(group.by_key);
+            let is_member = group.has_member(session);
+            return match () {
+                () if differs => Some((RefusalCode::ModeDiffers, 0)),
+                () if is_member => Some((RefusalCode::AlreadySubscribed, 0)),
+                () => None,
+            };
+        }
+        if by_key.is_some() && self.durable(request.topic, durable.name).is_some() {
+            return Some((RefusalCode::ModeDiffers, 0));
+        }
         let newest =
             self.durable(request.topic, durable.name).map_or(0, |index| self.subscriptions[index].epoch);
         if durable.epoch > newest.max(1 << 31) || newest.max(durable.epoch) == u32::MAX {
             return Some((RefusalCode::EpochTooLarge, newest.into()));
         }
         let Some(index) = self.durable(request.topic, durable.name) else {
-            let count = self.subscriptions.iter().filter(|one| one.name.is_some()).count();
+            let exclusive = self.subscriptions.iter().filter(|one| one.name.is_some()).count();
+            let count = exclusive + self.groups.len();
             let limit = self.bounds.max_durables;
             let is_full = count >= limit as usize;
             return if is_full {
@@ -127,7 +160,7 @@ impl Model {
         }
     }
 
-    fn terms(&self, request: &Subscribe) -> Terms {
+    pub(crate) fn terms(&self, request: &Subscribe) -> Terms {
         let ttl = request.durable.map(|durable| durable.inactive_ttl).filter(|ttl| *ttl > 0);
         Terms {
             window: request.window,
@@ -141,6 +174,9 @@ impl Model {
     }
 
     pub(crate) fn unsubscribe(&mut self, session: u64, number: u32) -> Result<Answer, Refusal> {
+        if let Some((group, member)) = self.member(session, number) {
+            return Ok(self.unsubscribe_member(group, member));
+        }
         let now = self.now;
         let one = self.held(session, number)?;
         let last = one.last_delivered;
@@ -150,8 +186,8 @@ impl Model {
         Ok(Answer::Unsubscribed { last })
     }
 
-    /// A connection ends.
-    pub(crate) fn disconnect(&mut self, session: u64) {
+    /// A connection ends; in order, if that is no failure of what its members hold (rule G5).
+    pub(crate) fn disconnect(&mut self, session: u64, is_orderly: bool) {
         let mut numbers: Vec<_> = self.subscriptions.iter().filter_map(|one| one.holder).collect();
         numbers.retain(|(holder, _)| *holder == session);
         numbers.sort_unstable();
@@ -160,12 +196,20 @@ impl Model {
             self.fail_at_end(session, number);
             self.unsubscribe(session, number).expect("it holds it");
         }
+        self.disconnect_members(session, is_orderly);
         self.fenced.retain(|(holder, ..)| *holder != session);
         self.notices.retain(|(holder, ..)| *holder != session);
     }
 
     /// Forgets a durable subscription that no connection holds.
     pub(crate) fn remove_durable(&mut self, topic: u32, name: u32) -> Result<u64, Refusal> {
+        if let Some(index) = self.group(topic, name) {
+            if !self.groups[index].members.is_empty() {
+                return Err((RefusalCode::SubscriptionHeld, 0));
+            }
+            self.groups.remove(index);
+            return Ok(0);
+        }
         let index = self.durable_named(topic, name)?;
         if self.subscriptions[index].holder.is_some() {
             return Err((RefusalCode::SubscriptionHeld, 0));
@@ -174,7 +218,7 @@ impl Model {
         Ok(0)
     }
 
-    fn durable_named(&self, topic: u32, name: u32) -> Result<usize, Refusal> {
+    pub(crate) fn durable_named(&self, topic: u32, name: u32) -> Result<usize, Refusal> {
         if topic == INVALID {
             return Err((RefusalCode::InvalidTopic, 0));
         }
@@ -184,6 +228,13 @@ impl Model {
 
     /// Rule D6; returns the rewind.
     pub(crate) fn seek(&mut self, session: u64, target: Target, to: Start) -> Result<u64, Refusal> {
+        let group = match target {
+            Target::Number(number) => self.member(session, number).map(|(index, _)| index),
+            Target::Name { topic, name } => self.group(topic, name),
+        };
+        if let Some(index) = group {
+            return Ok(self.seek_group(index, to));
+        }
         let index = match target {
             Target::Number(number) => {
                 self.held(session, number)?;
@@ -191,21 +242,29 @@ impl Model {
             }
             Target::Name { topic, name } => self.durable_named(topic, name)?,
         };
-        self.age(self.subscriptions[index].topic);
-        let one = &self.subscriptions[index];
-        let topic = self.topic(one.topic).expect("it was subscribed to");
-        let to = if topic.settings.ttl > 0 {
-            start(topic, to, self.now)
-        } else {
-            start_again(topic, to, self.now, one.cursor())
-        };
+        let (topic, cursor) = (self.subscriptions[index].topic, self.subscriptions[index].cursor());
+        self.age(topic);
+        let to = self.sought(topic, cursor, to);
         let one = &mut self.subscriptions[index];
         one.seek(to);
         Ok(u64::from(one.rewind))
     }
 
+    /// Where a seek of a subscription with this cursor leads.
+    pub(crate) fn sought(&self, topic: u32, cursor: u64, to: Start) -> u64 {
+        let topic = self.topic(topic).expect("it was subscribed to");
+        if topic.settings.ttl > 0 {
+            start(topic, to, self.now)
+        } else {
+            start_again(topic, to, self.now, cursor)
+        }
+    }
+
     /// A connection's subscription of this number.
     pub(crate) fn held(&mut self, session: u64, number: u32) -> Result<&mut Subscription, Refusal> {
+        if self.member(session, number).is_some() {
+            return Err((RefusalCode::CommitShared, 0));
+        }
         let fenced = self.fenced.iter().find(|(by, other, _)| (*by, *other) == (session, number));
         if let Some((.., epoch)) = fenced {
             return Err((RefusalCode::SubscriptionFenced, u64::from(*epoch)));
@@ -226,7 +285,7 @@ fn dead_letter(request: &Subscribe) -> Option<(u32, u32)> {
 }
 
 /// Rule R3.
-fn start(topic: &Topic, start: Start, now: u64) -> u64 {
+pub(crate) fn start(topic: &Topic, start: Start, now: u64) -> u64 {
     let end = topic.end();
     match start {
         Start::Offset(offset) if offset >= end => offset,

@@ -29,7 +29,7 @@ impl Model {
         self.producers = producers;
         let published = |operation: &Operation| match operation {
             Operation::Publish { topic, .. } => Some(*topic),
-            Operation::Commit { .. } => None,
+            Operation::Commit { .. } | Operation::Ack { .. } => None,
         };
         let topics: BTreeSet<_> = operations.iter().filter_map(published).collect();
         for id in &topics {
@@ -76,6 +76,9 @@ impl Trial {
             }
             Operation::Commit { number, offset, rewind } => {
                 self.after.held(session, *number)?.commit(*offset, *rewind).map(|_| ())
+            }
+            Operation::Ack { number, rewind, ranges } => {
+                self.after.ack_in_batch(session, (*number, *rewind, ranges))
             }
         }
     }

@@ -7,6 +7,7 @@ use std::rc::Rc;
 
 use zaichik_proto::{AckLevel, Producer, RefusalCode};
 
+use crate::model::group::Group;
 use crate::model::names::Names;
 use crate::model::producer::{Kind, Producers};
 use crate::model::subscription::Subscription;
@@ -26,6 +27,8 @@ pub(crate) struct Model {
     /// Records appended by requests: topic, first offset and count. Callers may take them.
     pub(crate) appended: Vec<(u32, u64, u64)>,
     pub(crate) subscriptions: Vec<Subscription>,
+    /// The shared ones.
+    pub(crate) groups: Vec<Group>,
     /// Numbers whose durable subscription was taken over by another connection: session, number, and the new epoch.
     pub(crate) fenced: Vec<(u64, u32, u32)>,
     /// Those of them that the connection has not been notified of yet.
@@ -37,9 +40,9 @@ pub(crate) struct Model {
     pub(crate) dead_letters: BTreeSet<(u32, u64, Option<u32>)>,
     /// The number of dead letters that the broker has memory for; `None` if memory is not a limit.
     pub(crate) dead_letter_room: Option<u64>,
-    /// At the end of a connection: by topic and name of a durable subscription, the offset that the broker may have been unable
-    /// to copy to a dead-letter topic, and has not copied.
-    pub(crate) left_at_end: BTreeMap<(u32, u32), u64>,
+    /// By topic and name of a durable subscription, the offsets that the broker may have been unable to copy to a dead-letter
+    /// topic, and has not copied.
+    pub(crate) left_at_end: BTreeSet<(u32, u32, u64)>,
     /// Superseded records that subscriptions skipped.
     pub(crate) superseded: u64,
     /// Records that a dead-letter topic refused.
@@ -48,6 +51,8 @@ pub(crate) struct Model {
     pub(crate) is_storing: bool,
     /// Whether the store has no space (rule B9).
     pub(crate) is_full: bool,
+    /// Whether everything that is due is delivered before the next request.
+    pub(crate) is_exact: bool,
 }
 
 impl Model {
@@ -60,17 +65,19 @@ impl Model {
             names: Names::default(),
             appended: Vec::new(),
             subscriptions: Vec::new(),
+            groups: Vec::new(),
             fenced: Vec::new(),
             notices: Vec::new(),
             producers: Producers::default(),
             newer: BTreeSet::new(),
             dead_letters: BTreeSet::new(),
             dead_letter_room: None,
-            left_at_end: BTreeMap::new(),
+            left_at_end: BTreeSet::new(),
             superseded: 0,
             dead_letters_refused: 0,
             is_storing: false,
             is_full: false,
+            is_exact: false,
         }
     }
 
@@ -79,12 +86,14 @@ impl Model {
         let now = self.now.max(now);
         self.now = now;
         self.subscriptions.retain(|one| !one.is_forgotten(now));
+        self.groups.retain(|one| !one.is_forgotten(now));
     }
 
     /// Whether a timer with visible effects is due at this time.
     pub(crate) fn is_due(&self, now: u64) -> bool {
         let now = self.now.max(now);
-        self.subscriptions.iter().any(|one| one.pause.is_some_and(|pause| pause.until <= now))
+        let has_paused = |one: &Subscription| one.pause.is_some_and(|pause| pause.until <= now);
+        self.subscriptions.iter().any(has_paused) || self.groups.iter().any(|one| one.next_deadline() <= now)
     }
 
     /// The broker did not run for a time, which the delays of Nacks do not count (rule O5).
@@ -92,48 +101,7 @@ impl Model {
         for one in self.subscriptions.iter_mut().filter_map(|one| one.pause.as_mut()) {
             one.until = one.until.saturating_add(pause);
         }
-    }
-
-    /// All connections have ended, and the broker is restored: what ends after some time gets all of it again.
-    pub(crate) fn restart(&mut self) {
-        self.is_full = false;
-        self.producers.forget(self.now, &self.bounds);
-        self.count_again();
-    }
-
-    fn count_again(&mut self) {
-        let now = self.now;
-        self.producers.heard(now);
-        self.subscriptions.iter_mut().for_each(|one| one.detach_again(now));
-    }
-
-    /// The broker ended without a word, and is restored: no end of a connection is a failure, and what was delivered since
-    /// it went back last does not count as an attempt (rule B2).
-    pub(crate) fn recover(&mut self, now: u64) {
-        self.producers.forget(self.now, &self.bounds);
-        let now = self.now.max(now);
-        // It did not run since then (rule B3).
-        self.resumed(now - self.now);
-        self.now = now;
-        for one in self.subscriptions.iter_mut().filter(|one| one.holder.is_some()) {
-            one.cut(now);
-        }
-        self.subscriptions.retain(|one| one.name.is_some());
-        self.fenced.clear();
-        self.notices.clear();
-        self.newer.clear();
-        self.appended.clear();
-        self.is_full = false;
-        self.count_again();
-    }
-
-    /// A broker that [recovers](Self::recover) is another instance, because later commits are lost (rule B7).
-    pub(crate) fn become_another(&mut self) {
-        self.producers = Producers::default();
-        for one in &mut self.subscriptions {
-            let end = self.topics.get(&one.topic).map_or(0, |topic| topic.end());
-            one.next = one.next.min(end);
-        }
+        self.groups.iter_mut().for_each(|one| one.resumed(pause));
     }
 
     /// Ends pauses (rule A4).
@@ -144,6 +112,7 @@ impl Model {
                 one.resume();
             }
         }
+        self.end_deadlines();
     }
 
     pub(crate) fn request(&mut self, session: u64, request: &Request) -> Answer {
@@ -171,6 +140,11 @@ impl Model {
             }
             Request::Subscribe(subscribe) => self.subscribe(session, subscribe),
             Request::Unsubscribe { number } => self.unsubscribe(session, *number).unwrap_or_else(refused),
+            Request::Join(join) => self.join(session, join),
+            Request::Settle(settle) => self.settle_records(session, settle).unwrap_or_else(refused),
+            Request::DescribeShared { topic, name } => {
+                self.describe_group(*topic, *name).unwrap_or_else(refused)
+            }
             Request::Commit { number, offset, rewind } => {
                 let committed = self.held(session, *number).and_then(|one| one.commit(*offset, *rewind));
                 committed.map_or_else(refused, Answer::Done)
@@ -370,7 +344,9 @@ impl Model {
     }
 
     pub(crate) fn cursors(&self, id: u32) -> Vec<u64> {
-        self.subscriptions.iter().filter(|one| one.topic == id).map(Subscription::cursor).collect()
+        let exclusive = self.subscriptions.iter().filter(|one| one.topic == id).map(Subscription::cursor);
+        let shared = self.groups.iter().filter(|one| one.topic == id).map(|one| one.cursor);
+        exclusive.chain(shared).collect()
     }
 
     /// Subscriptions that waited at the end of a topic may have something to deliver.

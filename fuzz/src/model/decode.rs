@@ -4,11 +4,12 @@ use std::rc::Rc;
 
 use zaichik_engine::{BrokerConfig, TopicSettings};
 use zaichik_proto::{
-    Batched, ClientFrame, CompactionMode, Delivery, GapReason, OnConflict, Overflow, RecordRef, Records,
-    SeekTarget, ServerFrame, TopicOptions, TopicStatus,
+    Batched, ClientFrame, CompactionMode, Delivery, GapReason, List, Members, OffsetRange, OnConflict,
+    Overflow, RecordRef, Records, SeekTarget, ServerFrame, SubscribeShared, TopicOptions, TopicStatus,
 };
 
 use crate::model::names::Names;
+use crate::model::sharing::{Described, DescribedMember, How, Join, Range, Reached, Settle};
 use crate::model::words::{
     Answer, Bounds, Durable, Event, Operation, Options, Ready, Record, Request, Settings, Start, Subscribe,
     Target,
@@ -25,14 +26,16 @@ pub(crate) fn request(frame: &ClientFrame<'_>, names: &mut Names) -> Option<(u32
         ClientFrame::Batch(batch) => {
             let operations = batch.operations.iter().map(|operation| match operation {
                 zaichik_proto::Operation::Publish { topic, records: published } => {
-                    Some(Operation::Publish { topic: names.topic_id(topic), records: records(&published) })
+                    Operation::Publish { topic: names.topic_id(topic), records: records(&published) }
                 }
                 zaichik_proto::Operation::Commit { subscription, offset, rewind } => {
-                    Some(Operation::Commit { number: subscription, offset, rewind })
+                    Operation::Commit { number: subscription, offset, rewind }
                 }
-                zaichik_proto::Operation::Ack { .. } => None,
+                zaichik_proto::Operation::Ack { subscription, rewind, ranges } => {
+                    Operation::Ack { number: subscription, rewind, ranges: self::ranges(ranges) }
+                }
             });
-            let (ack, producer, operations) = (batch.ack, batch.producer, operations.collect::<Option<_>>()?);
+            let (ack, producer, operations) = (batch.ack, batch.producer, operations.collect());
             (batch.request, Request::Batch { ack, producer, operations })
         }
         ClientFrame::Subscribe(one) => (one.request, Request::Subscribe(subscribe(one, names))),
@@ -70,13 +73,24 @@ pub(crate) fn request(frame: &ClientFrame<'_>, names: &mut Names) -> Option<(u32
             let (topic, before) = (names.topic_id(trim.topic), start(trim.before));
             (trim.request, Request::Trim { topic, before })
         }
+        ClientFrame::SubscribeShared(one) => (one.request, Request::Join(join(one, names))),
+        ClientFrame::Ack(one) => {
+            let how = How::Ack { quiet: one.quiet };
+            (one.request, settle(how, (one.subscription, one.rewind), one.ranges))
+        }
+        ClientFrame::NackShared(one) => {
+            let how = How::GiveBack { delay: one.delay_micros };
+            (one.request, settle(how, (one.subscription, one.rewind), one.ranges))
+        }
+        ClientFrame::Extend(one) => {
+            (one.request, settle(How::Extend, (one.subscription, one.rewind), one.ranges))
+        }
+        ClientFrame::DescribeShared(one) => {
+            let (topic, name) = (names.topic_id(one.topic), names.durable_id(one.name));
+            (one.request, Request::DescribeShared { topic, name })
+        }
         ClientFrame::Describe(_)
         | ClientFrame::Shard(_)
-        | ClientFrame::SubscribeShared(_)
-        | ClientFrame::Ack(_)
-        | ClientFrame::NackShared(_)
-        | ClientFrame::Extend(_)
-        | ClientFrame::DescribeShared(_)
         | ClientFrame::Hello(_)
         | ClientFrame::Ping { .. }
         | ClientFrame::Pong { .. }
@@ -121,6 +135,10 @@ pub(crate) fn answer(frame: &ServerFrame<'_>) -> Option<(u32, Answer)> {
             (one.request, Answer::Subscribed { epoch, rewind, created, start, end })
         }
         ServerFrame::Unsubscribed(one) => (one.request, Answer::Unsubscribed { last: one.last_offset }),
+        ServerFrame::Acked(one) => {
+            (one.request, Answer::Acked { cursor: one.cursor, not_held: ranges(one.not_held) })
+        }
+        ServerFrame::Members(one) => (one.request, Answer::Members(described(one))),
         ServerFrame::Acks(_)
         | ServerFrame::Refused(_)
         | ServerFrame::Delivery(_)
@@ -130,8 +148,6 @@ pub(crate) fn answer(frame: &ServerFrame<'_>) -> Option<(u32, Answer)> {
         | ServerFrame::Counters(_)
         | ServerFrame::Topics(_)
         | ServerFrame::Subscriptions(_)
-        | ServerFrame::Acked(_)
-        | ServerFrame::Members(_)
         | ServerFrame::Ping { .. }
         | ServerFrame::Pong { .. }
         | ServerFrame::Goodbye(_)
@@ -239,6 +255,59 @@ fn subscribe(subscribe: &zaichik_proto::Subscribe<'_>, names: &mut Names) -> Sub
         max_attempts: subscribe.max_attempts,
         dead_letter: has_dead_letter.then(|| names.topic_id(subscribe.dead_letter)),
         durable,
+    }
+}
+
+fn join(join: &SubscribeShared<'_>, names: &mut Names) -> Join {
+    let has_dead_letter = !join.dead_letter.is_empty();
+    Join {
+        number: join.subscription,
+        topic: names.topic_id(join.topic),
+        name: names.durable_id(join.name),
+        start: start(join.start),
+        window: join.window,
+        window_bytes: join.window_bytes,
+        max_attempts: join.max_attempts,
+        dead_letter: has_dead_letter.then(|| names.topic_id(join.dead_letter)),
+        ack_deadline: join.ack_deadline_micros,
+        max_span: join.max_span,
+        inactive_ttl: join.inactive_ttl_micros,
+        by_key: join.by_key,
+    }
+}
+
+fn settle(how: How, (number, rewind): (u32, u32), ranges: List<'_, OffsetRange>) -> Request {
+    Request::Settle(Settle { how, number, rewind, ranges: self::ranges(ranges) })
+}
+
+fn ranges(ranges: List<'_, OffsetRange>) -> Vec<Range> {
+    ranges.iter().map(|range| (range.first, range.count)).collect()
+}
+
+fn described(members: &Members<'_>) -> Described {
+    let state = members.state;
+    let listed = members.members.iter().map(|one| DescribedMember {
+        window: one.window,
+        in_flight: one.in_flight,
+        oldest: one.oldest_micros,
+        stuck: one.stuck,
+    });
+    Described {
+        by_key: state.by_key,
+        ack_deadline: state.ack_deadline_micros,
+        max_span: state.max_span,
+        rewind: state.rewind,
+        cursor: state.cursor,
+        end: state.end,
+        in_flight: state.in_flight,
+        oldest: state.oldest_micros,
+        members: listed.collect(),
+        reached: Some(Reached {
+            next: state.next,
+            waiting: state.waiting,
+            blocked: state.blocked,
+            blocked_by: state.blocked_by,
+        }),
     }
 }
 

@@ -5,11 +5,12 @@ use std::time::Duration;
 use bytes::BytesMut;
 use zaichik_engine::{BrokerConfig, TopicSettings};
 use zaichik_proto::{
-    AlterTopic, Batch, ClientFrame, Commit, CompactionMode, CreateTopic, Limits, Nack, OnConflict,
-    OperationsBuilder, Overflow, Publish, Records, RemoveDurable, Seek, SeekTarget, TopicOptions, TrimTopic,
-    Unsubscribe,
+    Ack, AlterTopic, Batch, ClientFrame, Commit, CompactionMode, CreateTopic, DescribeShared, Extend, Limits,
+    List, Nack, NackShared, OffsetRange, OnConflict, OperationsBuilder, Overflow, Publish, Records,
+    RemoveDurable, Seek, SeekTarget, SubscribeShared, TopicOptions, TrimTopic, Unsubscribe,
 };
 
+use crate::model::sharing::{How, Join, Range, Settle};
 use crate::model::words::{
     Bounds, Operation, Options, Record, Request, Settings, Start, Subscribe, Target, durable_name, topic_name,
 };
@@ -89,6 +90,13 @@ pub(crate) fn encode(request: u32, what: &Request, out: &mut BytesMut) {
             let (topic, before) = (topic_name(*topic), start(*before));
             ClientFrame::TrimTopic(TrimTopic { request, topic: topic.as_bytes(), before }).encode(out);
         }
+        Request::Join(join) => encode_join(request, join, out),
+        Request::Settle(settle) => encode_settle(request, settle, out),
+        Request::DescribeShared { topic, name } => {
+            let (topic, name) = (topic_name(*topic), durable_name(*name));
+            let describe = DescribeShared { request, topic: topic.as_bytes(), name: &name };
+            ClientFrame::DescribeShared(describe).encode(out);
+        }
     }
 }
 
@@ -116,6 +124,45 @@ fn encode_subscribe(request: u32, subscribe: &Subscribe, out: &mut BytesMut) {
     ClientFrame::Subscribe(subscribe).encode(out);
 }
 
+fn encode_join(request: u32, join: &Join, out: &mut BytesMut) {
+    let (topic, name) = (topic_name(join.topic), durable_name(join.name));
+    let dead_letter = join.dead_letter.map_or_else(String::new, topic_name);
+    let join = SubscribeShared {
+        request,
+        subscription: join.number,
+        topic: topic.as_bytes(),
+        name: &name,
+        start: start(join.start),
+        window: join.window,
+        window_bytes: join.window_bytes,
+        max_attempts: join.max_attempts,
+        dead_letter: dead_letter.as_bytes(),
+        ack_deadline_micros: join.ack_deadline,
+        max_span: join.max_span,
+        inactive_ttl_micros: join.inactive_ttl,
+        by_key: join.by_key,
+    };
+    ClientFrame::SubscribeShared(join).encode(out);
+}
+
+fn encode_settle(request: u32, settle: &Settle, out: &mut BytesMut) {
+    let (subscription, rewind, mut bytes) = (settle.number, settle.rewind, Vec::new());
+    let ranges = encode_ranges(&settle.ranges, &mut bytes);
+    let frame = match settle.how {
+        How::Ack { quiet } => ClientFrame::Ack(Ack { request, subscription, rewind, quiet, ranges }),
+        How::GiveBack { delay } => {
+            let delay_micros = delay;
+            ClientFrame::NackShared(NackShared { request, subscription, rewind, delay_micros, ranges })
+        }
+        How::Extend => ClientFrame::Extend(Extend { request, subscription, rewind, ranges }),
+    };
+    frame.encode(out);
+}
+
+fn encode_ranges<'a>(ranges: &[Range], bytes: &'a mut Vec<u8>) -> List<'a, OffsetRange> {
+    List::encode_into(bytes, ranges.iter().map(|(first, count)| OffsetRange { first: *first, count: *count }))
+}
+
 fn push(operation: &Operation, builder: &mut OperationsBuilder) {
     match operation {
         Operation::Publish { topic, records } => {
@@ -129,6 +176,11 @@ fn push(operation: &Operation, builder: &mut OperationsBuilder) {
                 offset: *offset,
                 rewind: *rewind,
             });
+        }
+        Operation::Ack { number, rewind, ranges } => {
+            let mut bytes = Vec::new();
+            let ranges = encode_ranges(ranges, &mut bytes);
+            builder.push(zaichik_proto::Operation::Ack { subscription: *number, rewind: *rewind, ranges });
         }
     }
 }

@@ -11,14 +11,25 @@ use crate::model::words::{FOREVER, Record, Refusal};
 const FRAME_ROOM: u64 = 4_096;
 
 /// Minimum pause after a dead-letter topic refused a record, in microseconds.
-const RETRY: u64 = 1_000_000;
+pub(crate) const RETRY: u64 = 1_000_000;
 
 /// Maximum headers of a record.
 const MAX_HEADERS: usize = 1_024;
 
+/// A record that failed as often as it may.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Failed {
+    pub(crate) topic: u32,
+    /// The name of a durable subscription.
+    pub(crate) name: Option<u32>,
+    pub(crate) offset: u64,
+    pub(crate) failures: u32,
+    pub(crate) dead_letter: u32,
+}
+
 /// The settlement of a failed record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Outcome {
+pub(crate) enum Outcome {
     /// It is redelivered.
     Stays,
     /// The same, because it is no longer live.
@@ -80,12 +91,18 @@ impl Model {
         if failures < max_attempts {
             return Outcome::Stays;
         }
-        let (id, name) = (one.topic, one.name);
+        let (topic, name) = (one.topic, one.name);
+        self.bury(Failed { topic, name, offset, failures, dead_letter }, reason)
+    }
+
+    /// Copies a record to a dead-letter topic.
+    pub(crate) fn bury(&mut self, failed: Failed, reason: &str) -> Outcome {
+        let Failed { topic: id, name, offset, failures, dead_letter } = failed;
         self.age(id);
         let entry = self.topic(id).and_then(|topic| topic.entry(offset, self.now));
         // A record that is no longer live is not copied.
         let Some((entry, Liveness::Live)) = entry else { return Outcome::Gone };
-        if name.is_some_and(|name| self.left_at_end.get(&(id, name)) == Some(&offset)) {
+        if name.is_some_and(|name| self.left_at_end.contains(&(id, name, offset))) {
             self.dead_letters_refused += 1;
             return Outcome::Refused;
         }

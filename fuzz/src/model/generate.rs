@@ -3,6 +3,8 @@
 //! A script is decoded from bytes, so that a property test and a fuzzer draw from the same scripts. Zeros and missing
 //! bytes mean the simplest choice.
 
+mod members;
+
 use proptest::collection::vec as vec_of;
 use proptest::prelude::*;
 use zaichik_proto::AckLevel;
@@ -28,9 +30,11 @@ pub fn scripts() -> impl Strategy<Value = Script> {
     let steps = |most| vec_of(vec_of(any::<u8>(), STEP_BYTES), 0..=most);
     (vec_of(any::<u8>(), HEAD_BYTES), steps(MAX_OPENINGS), steps(MAX_STEPS)).prop_map(
         |(head, first, then)| {
-            let first = first.iter().map(|bytes| opening(&mut Choices::new(bytes)));
-            let then = then.iter().map(|bytes| step(&mut Choices::new(bytes)));
-            Script { steps: first.chain(then).collect(), ..empty(&mut Choices::new(&head)) }
+            let empty = empty(&mut Choices::new(&head));
+            let has_members = empty.has_members;
+            let first = first.iter().map(|bytes| opening(&mut Choices::new(bytes), has_members));
+            let then = then.iter().map(|bytes| step(&mut Choices::new(bytes), has_members));
+            Script { steps: first.chain(then).collect(), ..empty }
         },
     )
 }
@@ -41,9 +45,10 @@ impl Script {
     pub fn from_bytes(data: &[u8]) -> Self {
         let mut choices = Choices::new(data);
         let mut script = empty(&mut choices);
-        script.steps = choices.some(0, MAX_OPENINGS, opening);
+        let has_members = script.has_members;
+        script.steps = choices.some(0, MAX_OPENINGS, |choices| opening(choices, has_members));
         while !choices.is_empty() && script.steps.len() < MAX_STEPS {
-            script.steps.push(step(&mut choices));
+            script.steps.push(step(&mut choices, has_members));
         }
         script
     }
@@ -51,8 +56,9 @@ impl Script {
 
 fn empty(choices: &mut Choices<'_>) -> Script {
     let (defaults, bounds) = (settings(choices), bounds(choices));
-    let output_buffer = choices.one_of(&[256 << 10, 4 << 10]);
-    Script { defaults, bounds, output_buffer, steps: Vec::new() }
+    let byte = choices.byte();
+    let (output_buffer, has_members) = ([256 << 10, 4 << 10][usize::from(byte % 2)], byte >= 128);
+    Script { defaults, bounds, output_buffer, has_members, steps: Vec::new() }
 }
 
 fn bounds(choices: &mut Choices<'_>) -> Bounds {
@@ -71,12 +77,16 @@ fn bounds(choices: &mut Choices<'_>) -> Bounds {
 }
 
 /// Begins a script with subscriptions, without which most requests would only be refused.
-fn opening(choices: &mut Choices<'_>) -> Step {
+fn opening(choices: &mut Choices<'_>, has_members: bool) -> Step {
+    if has_members {
+        return members::opening(choices);
+    }
     Step::Send(peer(choices), choices.some(1, 2, subscribe))
 }
 
-fn step(choices: &mut Choices<'_>) -> Step {
+fn step(choices: &mut Choices<'_>, has_members: bool) -> Step {
     match choices.weighted(&[28, 12, 4, 2, 2, 2, 2, 1, 2]) {
+        0 if has_members => members::step(choices),
         0 => Step::Send(peer(choices), choices.some(1, 3, action)),
         1 => Step::Time(choices.one_of(&[0, 1, 1, 2, 3, 3, 5, 10, -4, 999_998, 1_000_000])),
         2 => Step::Housekeep,

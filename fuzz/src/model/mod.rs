@@ -1,4 +1,4 @@
-//! A reference model of everything that a broker does (chapters O, T, R, C, A, D, P, X).
+//! A reference model of everything that a broker does (chapters O, T, R, C, A, D, G, P, X).
 //!
 //! It keeps every record, answers every question with a scan and shares no code with the engine. [`check`] runs a script
 //! on the engine and on the model, and compares them step by step; [`scripts`] generates scripts. The
@@ -13,13 +13,17 @@ mod encode;
 pub(crate) mod entry;
 mod failure;
 mod generate;
+pub(crate) mod group;
 mod keys;
+mod members;
 mod names;
 mod observe;
 mod peers;
 mod producer;
 mod receive;
+mod restart;
 pub(crate) mod script;
+pub(crate) mod sharing;
 mod subscription;
 pub(crate) mod topic;
 pub(crate) mod words;

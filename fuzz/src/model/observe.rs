@@ -6,6 +6,8 @@
 
 use crate::broken::{Broken, Verdict};
 use crate::model::broker::Model;
+use crate::model::group::Group;
+use crate::model::sharing::{self, Range};
 use crate::model::subscription::Subscription;
 use crate::model::topic::Topic;
 use crate::model::words::Event;
@@ -21,6 +23,12 @@ impl Model {
             self.notices.remove(notice);
             return Ok(());
         }
+        if let Some((index, member)) = self.member(session, number) {
+            let id = self.groups[index].topic;
+            self.age(id);
+            let topic = self.topics.get(&id).expect("it was subscribed to");
+            return self.groups[index].follow(member, seen, topic, self.now, &mut self.superseded);
+        }
         let Some(index) = self.index_of(session, number) else {
             return Broken::because("A9", format!("subscription {number} has ended, and received {seen:?}"));
         };
@@ -28,6 +36,74 @@ impl Model {
         let skipped = one.follow(seen, topic, now)?;
         self.superseded += skipped;
         Ok(())
+    }
+
+    /// A frame with some records is about to be [followed](Self::follow): a member does not get more at once than rule G2 says.
+    pub(crate) fn check_run(&mut self, session: u64, number: u32, records: usize) -> Verdict {
+        let Some((index, _)) = self.member(session, number) else { return Ok(()) };
+        let group = &self.groups[index];
+        let topic = self.topics.get(&group.topic).expect("it was subscribed to");
+        group.check_run(records as u64, topic)
+    }
+
+    /// The broker claims that all members have received everything that is due.
+    pub(crate) fn check_groups_drained(&mut self) -> Verdict {
+        for index in 0..self.groups.len() {
+            let id = self.groups[index].topic;
+            self.age(id);
+            let topic = self.topics.get(&id).expect("it was subscribed to");
+            self.groups[index].check_drained(topic, self.now, &mut self.superseded)?;
+        }
+        Ok(())
+    }
+
+    /// The broker has skipped this many superseded records: members that may or may not have been looked at have passed the
+    /// rest.
+    pub(crate) fn superseded_are(&mut self, count: u64) {
+        for index in 0..self.groups.len() {
+            let topic = self.topics.get(&self.groups[index].topic).expect("it was subscribed to");
+            let group = &mut self.groups[index];
+            while self.superseded < count && group.pass_undecided(topic, self.now, &mut self.superseded) {}
+        }
+    }
+
+    /// An answer shows that a shared subscription has passed the silent offsets below `to`.
+    pub(crate) fn has_passed(&mut self, index: usize, to: u64) {
+        let topic = self.topics.get(&self.groups[index].topic).expect("it was subscribed to");
+        self.groups[index].has_passed(to, topic, self.now, &mut self.superseded);
+    }
+
+    /// An answer shows that a member can't acknowledge these late: those that died silently were passed.
+    pub(crate) fn have_died(&mut self, index: usize, member: usize, not_held: &[Range]) {
+        let (group, now) = (&mut self.groups[index], self.now);
+        let topic = self.topics.get(&group.topic).expect("it was subscribed to");
+        let id = group.members[member].id;
+        let late = group.ackable(id, 0, u64::MAX).into_iter();
+        let is_named = |at: &u64| not_held.iter().any(|range| (range.0..sharing::end(*range)).contains(at));
+        for offset in late.filter(is_named) {
+            group.has_died(offset, topic, now, &mut self.superseded);
+        }
+    }
+
+    /// The memberships of a session.
+    pub(crate) fn memberships(&self, session: u64) -> Vec<(usize, usize)> {
+        let each = |(index, group): (usize, &Group)| {
+            let member = group.members.iter().position(|one| one.session == session)?;
+            Some((index, member))
+        };
+        self.groups.iter().enumerate().filter_map(each).collect()
+    }
+
+    /// What is due to members, or not done, of the shared subscriptions that a session has joined.
+    pub(crate) fn unfinished_of(&mut self, session: u64) -> Vec<String> {
+        let joined = self.groups.iter().filter(|group| group.has_member(session));
+        let topics: Vec<u32> = joined.map(|group| group.topic).collect();
+        for topic in topics {
+            self.age(topic);
+        }
+        let joined = self.groups.iter().filter(|group| group.has_member(session));
+        let topic = |group: &Group| self.topics.get(&group.topic).expect("it was subscribed to");
+        joined.flat_map(|group| group.unfinished(topic(group), self.now)).collect()
     }
 
     /// The broker claims that a session has received everything that is due.

@@ -16,6 +16,10 @@ pub(crate) struct Peers {
     config: BrokerConfig,
     /// What brokers before this one counted.
     counted: (u64, u64),
+    /// Frames that were received.
+    frames: u64,
+    /// Whether all connections speak version 2.
+    are_newer: bool,
 }
 
 #[derive(Default)]
@@ -29,9 +33,9 @@ struct Peer {
 
 impl Peers {
     /// A broker with `count` connections that have finished their handshake.
-    pub(crate) fn new(config: BrokerConfig, count: usize, now: u64) -> Self {
+    pub(crate) fn new(config: BrokerConfig, count: usize, now: u64, are_newer: bool) -> Self {
         let connections = Connections::with(config.clone(), Seed::new(1, 2), Timestamp::from_micros(now));
-        let mut peers = Self { connections, all: Vec::new(), config, counted: (0, 0) };
+        let mut peers = Self { connections, all: Vec::new(), config, counted: (0, 0), frames: 0, are_newer };
         for peer in 0..count {
             peers.all.push(Peer::default());
             peers.connect(peer);
@@ -80,7 +84,7 @@ impl Peers {
         let now = self.connections.now;
         let restored = crate::restored::restored(&self.connections.broker, &self.config, now);
         let ended = std::mem::replace(&mut self.connections.broker, restored);
-        let mut before = Self::new(self.config.clone(), 0, now.as_micros());
+        let mut before = Self::new(self.config.clone(), 0, now.as_micros(), self.are_newer);
         before.connections.replace(ended);
         self.connections.restarted();
         for peer in 0..self.all.len() {
@@ -95,7 +99,8 @@ impl Peers {
     pub(crate) fn housekeep(&mut self) {
         for _ in 0..1_000 {
             let turn = self.connections.housekeep();
-            self.connections.wake(|connection, outbound| Peer::read(&mut self.all, connection, outbound));
+            let (all, frames) = (&mut self.all, &mut self.frames);
+            self.connections.wake(|connection, outbound| Peer::read(all, frames, connection, outbound));
             self.verify();
             // Woken connections may have caused work that is due at once.
             let next = self.connections.broker.next_timeout();
@@ -147,14 +152,14 @@ impl Peers {
         self.connections.broker
     }
 
-    /// The version that a connection speaks: one half of them the first, one half the second.
-    pub(crate) const fn version(peer: usize) -> Version {
-        if peer.is_multiple_of(2) { Version::One } else { Version::Two }
+    /// The version that a connection speaks: all of them the second, or one half the first, one half the second.
+    pub(crate) const fn version(peer: usize, are_newer: bool) -> Version {
+        if peer.is_multiple_of(2) && !are_newer { Version::One } else { Version::Two }
     }
 
     fn connect(&mut self, peer: usize) {
         self.all[peer] = Peer { connection: self.connections.accept(), ..Peer::default() };
-        self.send_bytes(peer, &requests(|client| client.hello_as(Self::version(peer), b"")));
+        self.send_bytes(peer, &requests(|client| client.hello_as(Self::version(peer, self.are_newer), b"")));
     }
 
     /// The requests of a step arrive at once, even if a connection would have to read several times: the model applies
@@ -164,7 +169,8 @@ impl Peers {
         let session = self.connections.session(connection).expect("it is open");
         session.inbound().extend_from_slice(bytes);
         session.handle_read(now);
-        let read = |connection, outbound: &mut Outbound| Peer::read(&mut self.all, connection, outbound);
+        let (all, frames) = (&mut self.all, &mut self.frames);
+        let read = |connection, outbound: &mut Outbound| Peer::read(all, frames, connection, outbound);
         self.connections.settle(connection, read);
         let reason = self.connections.session(connection).and_then(|session| session.close_reason());
         assert_eq!(reason, None);
@@ -173,13 +179,14 @@ impl Peers {
 
 impl Peer {
     /// The peer of a connection reads all of its output.
-    fn read(all: &mut [Self], connection: usize, outbound: &mut Outbound) {
+    fn read(all: &mut [Self], count: &mut u64, connection: usize, outbound: &mut Outbound) {
         let peer = all.iter_mut().find(|peer| peer.connection == connection).expect("its peer");
         let Self { frames, input, expected, received, .. } = peer;
         input.put(outbound);
         frames.take(input, |frame, _| {
             if !matches!(frame, ServerFrame::Welcome(_)) {
-                received.frame(frame, expected);
+                *count += 1;
+                received.frame(frame, *count, expected);
             }
         });
         assert!(input.is_empty(), "frames are written whole");

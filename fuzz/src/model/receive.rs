@@ -13,9 +13,19 @@ pub(crate) struct Received {
     /// Answers by request.
     pub(crate) answers: Vec<(u32, Answer)>,
     /// Events of all subscriptions, in order.
-    pub(crate) events: Vec<(u32, Event)>,
+    pub(crate) events: Vec<Seen>,
     /// Refused publishes without acknowledgement that were reported.
     pub(crate) refused_silently: u32,
+}
+
+/// The events in one frame.
+#[derive(Debug)]
+pub(crate) struct Seen {
+    /// The subscription's number.
+    pub(crate) number: u32,
+    pub(crate) events: Vec<Event>,
+    /// How many frames of all connections came before it.
+    pub(crate) order: u64,
 }
 
 /// The answers and events that a connection expects.
@@ -39,19 +49,21 @@ impl Expected {
 impl Received {
     /// As text, the events of each subscription together: the order of several ones is that of parts of logs.
     pub(crate) fn sorted(&self) -> String {
-        let mut events: Vec<_> = self.events.iter().collect();
+        let each =
+            |seen: &Seen| seen.events.iter().map(|event| (seen.number, event.clone())).collect::<Vec<_>>();
+        let mut events: Vec<_> = self.events.iter().flat_map(each).collect();
         events.sort_by_key(|(number, _)| *number);
         format!("{:?} {events:?} {}", self.answers, self.refused_silently)
     }
 
-    pub(crate) fn frame(&mut self, frame: &ServerFrame<'_>, expected: &mut Expected) {
+    pub(crate) fn frame(&mut self, frame: &ServerFrame<'_>, order: u64, expected: &mut Expected) {
         if let Some((request, answer)) = decode::answer(frame) {
             expected.answered(request);
             self.answers.push((request, answer));
         }
         if let Some((number, events)) = decode::events(frame) {
             assert!(expected.streaming.contains(&number), "{frame:?} belongs to a subscription");
-            self.events.extend(events.into_iter().map(|event| (number, event)));
+            self.events.push(Seen { number, events, order });
         }
         match frame {
             ServerFrame::Acks(acks) => {
@@ -90,14 +102,14 @@ impl Received {
             | ServerFrame::Refused(_)
             | ServerFrame::TopicReady(_)
             | ServerFrame::Done(_)
+            | ServerFrame::Acked(_)
+            | ServerFrame::Members(_)
             | ServerFrame::Trimmed(_)
             | ServerFrame::Gap(_) => {}
             ServerFrame::Welcome(_)
             | ServerFrame::Counters(_)
             | ServerFrame::Topics(_)
             | ServerFrame::Subscriptions(_)
-            | ServerFrame::Acked(_)
-            | ServerFrame::Members(_)
             | ServerFrame::Ping { .. }
             | ServerFrame::Pong { .. }
             | ServerFrame::Goodbye(_)

@@ -74,7 +74,7 @@ fn t3_an_expired_record_behind_a_committed_one_does_not_prevent_a_change_of_mode
         Step::Time(0),
         Step::Send(0, vec![Action::Create { topic: 2, options: first }]),
     ];
-    check(&Script { defaults: SETTINGS, bounds: BOUNDS, output_buffer: 4_096, steps });
+    check(&Script { defaults: SETTINGS, bounds: BOUNDS, output_buffer: 4_096, has_members: false, steps });
 }
 
 /// Rule A-13: a pause after a refused dead letter that is over when a connection attaches causes no further delivery.
@@ -101,7 +101,7 @@ fn a_13_a_pause_that_is_over_when_a_connection_attaches_is_forgotten() {
     ];
     let defaults = Settings { ttl: 1, latest: false, ..SETTINGS };
     let bounds = Bounds { max_producers: 1, ..BOUNDS };
-    check(&Script { defaults, bounds, output_buffer: 4_096, steps });
+    check(&Script { defaults, bounds, output_buffer: 4_096, has_members: false, steps });
 }
 
 /// Rule C4: memory that compaction could reclaim before the mode changed does not keep the new mode's housekeeping busy.
@@ -123,5 +123,5 @@ fn c4_memory_left_by_compaction_does_not_keep_housekeeping_busy() {
         Step::Send(0, vec![publish(None, 0)]),
     ];
     let defaults = Settings { ttl: 1, max_bytes: u64::MAX, max_keys: 2, ..SETTINGS };
-    check(&Script { defaults, bounds: BOUNDS, output_buffer: 4_096, steps });
+    check(&Script { defaults, bounds: BOUNDS, output_buffer: 4_096, has_members: false, steps });
 }

@@ -3,11 +3,13 @@
 
 use zaichik_proto::Version;
 
+use crate::broken::{Broken, Verdict};
 use crate::model::action::Action;
 use crate::model::broker::Model;
 use crate::model::encode::config;
 use crate::model::peers::Peers;
-use crate::model::words::{Answer, Bounds, FOREVER, Settings, Subscribe};
+use crate::model::receive::Seen;
+use crate::model::words::{Answer, Bounds, Event, FOREVER, Request, Settings, Subscribe};
 
 /// Number of connections of every script.
 pub(crate) const PEERS: usize = 3;
@@ -21,6 +23,8 @@ pub struct Script {
     pub(crate) defaults: Settings,
     pub(crate) bounds: Bounds,
     pub(crate) output_buffer: usize,
+    /// Whether connections are members of shared subscriptions; then all of them speak version 2.
+    pub(crate) has_members: bool,
     pub(crate) steps: Vec<Step>,
 }
 
@@ -59,6 +63,8 @@ pub(crate) fn check_twins(script: &Script) {
     (script.bounds.inactive_ttl, script.bounds.producer_ttl) = (FOREVER, FOREVER);
     for step in &mut script.steps {
         let Step::Send(_, actions) = step else { continue };
+        // A restored broker counts attempts again (rule G10), so it divides what came back differently among members.
+        actions.retain(|action| !action.is_of_members());
         for action in actions {
             if let Action::Subscribe { terms: Subscribe { durable: Some(durable), .. }, .. } = action {
                 durable.inactive_ttl = 0;
@@ -80,17 +86,20 @@ pub fn check(script: &Script) {
 fn run(script: &Script, has_twin: bool) {
     let mut model = Model::new(script.defaults, script.bounds);
     model.tick(BEGIN);
-    model
-        .newer
-        .extend((0..PEERS).filter(|peer| Peers::version(*peer) > Version::One).map(|peer| peer as u64));
-    let peers = Peers::new(config(script.defaults, &script.bounds, script.output_buffer), PEERS, BEGIN);
+    let is_newer = |peer: &usize| Peers::version(*peer, script.has_members) > Version::One;
+    model.newer.extend((0..PEERS).filter(is_newer).map(|peer| peer as u64));
+    model.is_exact = true;
+    let config = config(script.defaults, &script.bounds, script.output_buffer);
+    let peers = Peers::new(config, PEERS, BEGIN, script.has_members);
     let (twin, refused_silently) = (None, [0; PEERS]);
     let mut both = Comparison { model, peers, has_twin, twin, now: BEGIN, request: 0, refused_silently };
     for (step, index) in script.steps.iter().zip(0..) {
         both.run(step, index);
     }
     // Some durable subscriptions are never forgotten.
-    let kept = both.model.subscriptions.iter().any(|one| one.terms.inactive_ttl == u64::MAX);
+    let exclusive = both.model.subscriptions.iter().map(|one| one.terms.inactive_ttl);
+    let shared = both.model.groups.iter().map(|one| one.terms.inactive_ttl);
+    let kept = exclusive.chain(shared).any(|ttl| ttl == u64::MAX);
     let broker = both.peers.finish();
     broker.verify().unwrap();
     let ledger = broker.ledger();
@@ -134,7 +143,7 @@ impl Comparison {
             }
             Step::Reconnect(peer) => {
                 self.model.tick(self.now);
-                self.model.disconnect(*peer as u64);
+                self.model.disconnect(*peer as u64, false);
                 self.peers.reconnect(*peer);
                 self.twin.iter_mut().for_each(|twin| twin.reconnect(*peer));
                 self.refused_silently[*peer] = 0;
@@ -144,7 +153,7 @@ impl Comparison {
                 self.model.housekeep();
                 self.peers.housekeep();
                 for peer in 0..PEERS {
-                    self.model.disconnect(peer as u64);
+                    self.model.disconnect(peer as u64, false);
                 }
                 self.model.restart();
                 let mut ended = self.peers.restart();
@@ -166,6 +175,7 @@ impl Comparison {
             }
             Step::Shrink => self.peers.shrink(),
         }
+        let mut seen = Vec::new();
         for (peer, expected) in expected.iter().enumerate() {
             let what = || format!("to {peer} in step {index}: {step:?}");
             let received = self.peers.take(peer);
@@ -175,16 +185,31 @@ impl Comparison {
             self.refused_silently[peer] -= i64::from(received.refused_silently);
             assert!(self.refused_silently[peer] >= 0, "more refusals reported than there were {}", what());
             compare(received.answers, expected, &what);
-            let seen = received.events.iter();
-            let followed = seen.map(|(number, event)| self.model.follow(peer as u64, *number, event));
-            let drained =
-                followed.collect::<Result<(), _>>().and_then(|()| self.model.check_drained(peer as u64));
-            drained.unwrap_or_else(|broken| panic!("{broken}, {}", what()));
+            seen.extend(received.events.into_iter().map(|one| (peer, one)));
         }
+        // The order of all of them matters for shared subscriptions.
+        seen.sort_by_key(|(_, one)| one.order);
+        self.follow(&seen).unwrap_or_else(|broken| panic!("{broken}, in step {index}: {step:?}"));
         let (superseded, dead_letters_refused) = self.peers.counts();
+        self.model.superseded_are(superseded);
         assert_eq!(dead_letters_refused, self.model.dead_letters_refused, "in step {index}");
         assert_eq!(superseded, self.model.superseded, "in step {index}");
         self.peers.verify();
+    }
+
+    /// The model follows what all connections received, and nothing more is due.
+    fn follow(&mut self, seen: &[(usize, Seen)]) -> Verdict {
+        for (peer, Seen { number, events, .. }) in seen {
+            let at = |broken: Broken| broken.at(format!("subscription {number} of {peer}"));
+            if let [Event::Record { .. }, ..] = &events[..] {
+                self.model.check_run(*peer as u64, *number, events.len()).map_err(at)?;
+            }
+            for event in events {
+                self.model.follow(*peer as u64, *number, event).map_err(at)?;
+            }
+        }
+        (0..PEERS).try_for_each(|peer| self.model.check_drained(peer as u64))?;
+        self.model.check_groups_drained()
     }
 
     /// Sends requests to both; returns the model's answers.
@@ -194,9 +219,9 @@ impl Comparison {
             self.request += 1;
             let what = action.resolve(&self.model, peer as u64);
             let answer = self.model.request(peer as u64, &what);
-            if what.wants_answer() {
+            if what.wants(&answer) {
                 expected.push((self.request, answer));
-            } else {
+            } else if matches!(what, Request::Publish { .. }) {
                 self.refused_silently[peer] += i64::from(answer.is_refusal());
             }
             requests.push((self.request, what));

@@ -379,6 +379,16 @@ impl Topic {
         self.at(offset).map(|entry| (entry, entry.liveness(&self.settings, now)))
     }
 
+    /// The size of the largest record.
+    pub(crate) fn largest(&self) -> u64 {
+        self.log.iter().map(|entry| entry.record.len()).max().unwrap_or(0)
+    }
+
+    /// The key of the record accepted at an offset.
+    pub(crate) fn key_of(&self, offset: u64) -> Option<Vec<u8>> {
+        self.at(offset)?.record.key.clone()
+    }
+
     fn at(&self, offset: u64) -> Option<&Entry> {
         self.log.get(usize::try_from(offset.checked_sub(self.base)?).ok()?)
     }

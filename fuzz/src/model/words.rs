@@ -4,6 +4,8 @@ use std::rc::Rc;
 
 use zaichik_proto::{AckLevel, Producer, RefusalCode};
 
+use crate::model::sharing::{Described, Join, Range, Settle};
+
 /// Forever, and without limit.
 pub(crate) const FOREVER: u64 = u64::MAX;
 
@@ -118,10 +120,16 @@ pub(crate) enum Request {
         topic: u32,
         options: Options,
     },
-    /// From version 2 on.
+    /// From version 2 on, as those below.
     Trim {
         topic: u32,
         before: Start,
+    },
+    Join(Join),
+    Settle(Settle),
+    DescribeShared {
+        topic: u32,
+        name: u32,
     },
 }
 
@@ -130,6 +138,7 @@ pub(crate) enum Request {
 pub(crate) enum Operation {
     Publish { topic: u32, records: Vec<Record> },
     Commit { number: u32, offset: u64, rewind: Option<u32> },
+    Ack { number: u32, rewind: u32, ranges: Vec<Range> },
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -190,6 +199,12 @@ pub(crate) enum Answer {
         last: Option<u64>,
     },
     Done(u64),
+    /// The cursor, and what the member does not hold.
+    Acked {
+        cursor: u64,
+        not_held: Vec<Range>,
+    },
+    Members(Described),
     Refused {
         code: RefusalCode,
         value: u64,
@@ -252,6 +267,8 @@ impl Answer {
             | Self::Trimmed { .. }
             | Self::Subscribed { .. }
             | Self::Unsubscribed { .. }
+            | Self::Acked { .. }
+            | Self::Members(_)
             | Self::Done(_) => false,
         }
     }
@@ -271,6 +288,8 @@ impl Answer {
             | Self::Trimmed { .. }
             | Self::Subscribed { .. }
             | Self::Unsubscribed { .. }
+            | Self::Acked { .. }
+            | Self::Members(_)
             | Self::Done(_) => self,
         }
     }
@@ -280,7 +299,10 @@ impl Answer {
         if let Self::RefusedFor(reasons) = self {
             return reasons.iter().any(|reason| *answer == Self::refused(*reason));
         }
-        self == answer
+        match (self, answer) {
+            (Self::Members(own), Self::Members(other)) => own.allows(other),
+            _ => self == answer,
+        }
     }
 }
 

@@ -1,7 +1,9 @@
 //! Honest applications on real clients: they publish, consume, seek and unsubscribe, and check the answers.
 
 mod ask;
+mod drawn;
 mod reader;
+mod worker;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
@@ -9,12 +11,14 @@ use std::time::Duration;
 use zaichik_client::{
     Answer, Batch, Client, ClientConfig, Link, ProducerIdentity, PublishOptions, RequestError, RequestId,
 };
-use zaichik_proto::{AckLevel, Record};
+use zaichik_proto::AckLevel;
 
 pub(crate) use self::ask::at;
 use self::ask::{Ask, Purpose, denied, placed};
+use self::drawn::Drawn;
 use self::reader::Reader;
-use super::check::{Broken, Checker, Outcome, Sent, Verdict, numbered};
+use self::worker::Worker;
+use super::check::{Broken, Checker, Outcome, Sent, Verdict};
 use super::plan::{Plan, Publishes, Work};
 use super::random::{Concern, Rng, mix};
 use super::trace::{self, Event};
@@ -32,6 +36,9 @@ pub(crate) struct App {
     rng: Rng,
     asked: BTreeMap<RequestId, Ask>,
     readers: Vec<Reader>,
+    workers: Vec<Worker>,
+    /// What its memberships draw from.
+    share_rng: Rng,
     next_publish: u64,
     next_id: u64,
     next_question: u64,
@@ -82,6 +89,8 @@ impl App {
             client: Client::new(config),
             life,
             readers: readers.collect(),
+            workers: work.shares.iter().map(|shares| Worker::new(shares, plan)).collect(),
+            share_rng: Rng::new(plan.seed, Concern::Members, 1 << 40 | life_id),
             work: work.clone(),
             asks_for_durable: plan.storage.is_some_and(|one| one.interval.is_some()),
             rng,
@@ -122,7 +131,8 @@ impl App {
             .filter(|publishes| !self.is_finishing && self.asked.len() < publishes.pipeline);
         let publish = publishes.map(|_| self.next_publish);
         let question = (self.work.is_curious && !self.is_finishing).then_some(self.next_question);
-        work.chain(again).chain(publish).chain(question).min().unwrap_or(u64::MAX)
+        let shared = self.workers.iter().filter_map(Worker::next_time);
+        work.chain(again).chain(publish).chain(question).chain(shared).min().unwrap_or(u64::MAX)
     }
 
     /// Unanswered requests older than `since`, and unprocessed messages.
@@ -133,7 +143,7 @@ impl App {
             .iter()
             .filter(|reader| !reader.work.is_empty())
             .map(|reader| format!("{} has work", reader.topic));
-        asked.chain(busy).collect()
+        asked.chain(busy).chain(self.workers.iter().filter_map(Worker::unfinished)).collect()
     }
 
     /// Publishes one record, in the second phase.
@@ -178,6 +188,7 @@ impl App {
             self.work(now, reader, checker);
             self.subscribe(now, reader);
         }
+        self.share(now, checker)?;
         self.ask_other(now, plan, checker);
         if let Some(publishes) = self.work.publishes.clone().filter(|_| !self.is_finishing) {
             while self.next_publish <= now && self.asked.len() < publishes.pipeline {
@@ -254,21 +265,6 @@ impl App {
             self.asked.insert(id, Ask { at: now, purpose: Purpose::Batch(numbers) });
         }
         Ok(())
-    }
-
-    fn draw(&mut self, publishes: &Publishes) -> Drawn {
-        let key = (publishes.keys > 0 && !self.rng.once_in(4))
-            .then(|| format!("k{}", self.rng.below(publishes.keys)).into_bytes());
-        let is_tombstone = key.is_some() && self.rng.once_in(publishes.tombstone);
-        let pad = usize::try_from(self.rng.below(publishes.body + 1)).unwrap_or(0);
-        let ttl = self.rng.once_in(publishes.mortal).then(|| self.rng.pick(&[MILLI, 100 * MILLI, SECOND]));
-        // A tombstone has no body that could hold a number.
-        let id = (!is_tombstone).then(|| {
-            self.next_id += 1;
-            self.next_id
-        });
-        let body = id.map(|id| numbered(id, pad)).unwrap_or_default();
-        Drawn { id, key, body, ttl, has_header: self.rng.once_in(8) }
     }
 
     /// Rule P4: the outcome of a producer's publish is unknown only if it could not be resent.
@@ -350,6 +346,14 @@ impl App {
                 (reader.is_asking, reader.id, reader.again_at) = (false, None, now + SECOND);
                 Ok(())
             }
+            (Purpose::Join(worker), result) => {
+                self.workers[worker].joined(now, result.is_ok());
+                Ok(())
+            }
+            (Purpose::Transact(id), Ok(Answer::Batched(receipt))) => {
+                receipt.publishes.first().map_or(Ok(()), |receipt| placed(&[id], receipt, checker))
+            }
+            (Purpose::Transact(id), Err(error)) => denied([id].iter(), &error, checker),
             (Purpose::Commit { reader, offset, started }, Ok(Answer::Committed { cursor })) => {
                 let reader = &mut self.readers[reader];
                 if reader.started == started {
@@ -370,28 +374,6 @@ impl App {
                 Ok(())
             }
             _ => Ok(()),
-        }
-    }
-}
-
-/// A record that an application drew.
-struct Drawn {
-    id: Option<u64>,
-    key: Option<Vec<u8>>,
-    body: Vec<u8>,
-    ttl: Option<u64>,
-    has_header: bool,
-}
-
-impl Drawn {
-    fn record(&self) -> Record<'_> {
-        Record {
-            key: self.key.as_deref(),
-            headers: if self.has_header { &[("h", b"v")] } else { &[] },
-            body: &self.body,
-            ttl_micros: self.ttl,
-            tombstone: self.id.is_none(),
-            timestamp: 0,
         }
     }
 }

@@ -2,6 +2,7 @@
 
 mod draw;
 mod parts;
+mod shares;
 
 use std::fmt;
 use std::time::Duration;
@@ -10,6 +11,8 @@ use zaichik_engine::{BrokerConfig, Seed};
 
 use self::draw::{draw_attacker, draw_faults, draw_limits, draw_pause, draw_storage, draw_topics, draw_work};
 pub(crate) use self::parts::{Attack, Consumes, Faults, Limits, Publishes, Role, Storage, TopicPlan, Work};
+pub(crate) use self::shares::Shares;
+use self::shares::draw_members;
 use super::random::{Concern, Rng, mix};
 use super::{MILLI, Setup};
 
@@ -28,6 +31,8 @@ pub(crate) struct Plan {
     pub(crate) faults: Faults,
     pub(crate) storage: Option<Storage>,
     pub(crate) roles: Vec<Role>,
+    /// Whether some of them are members of shared subscriptions.
+    pub(crate) has_members: bool,
 }
 
 /// Names of the classes of faults, as `--without` accepts them.
@@ -47,6 +52,7 @@ pub const FAULT_CLASSES: &[&str] = &[
     "storage",
     "pause",
     "attackers",
+    "members",
 ];
 
 impl Plan {
@@ -71,6 +77,10 @@ impl Plan {
                 ))
             })
             .collect();
+        let members = draw_members(setup.seed, &limits, topics.len());
+        limits.max_connections += u32::try_from(members.len()).unwrap_or(8);
+        let has_members = !members.is_empty() && !setup.without.iter().any(|class| class == "members");
+        roles.extend(members.into_iter().filter(|_| has_members));
         let has_attackers = rng.once_in(2);
         if has_attackers {
             for who in 0..rng.between(1, 3) {
@@ -103,6 +113,7 @@ impl Plan {
             faults,
             storage,
             roles,
+            has_members,
         }
     }
 

@@ -62,6 +62,16 @@ pub enum Defect {
     FullForEver,
     /// Rule B7: a broker that is restored without the last commits is the same instance.
     SameInstance,
+    /// Rule G2: what a member receives, it receives twice.
+    HandedTwice,
+    /// Rule G3: an acknowledgement names one offset more than it should, behind each of its ranges.
+    AckOneMore,
+    /// Rule G4: the cursor in an answer is past the first record that is not acknowledged.
+    CursorPast,
+    /// Rule G6: what a member holds comes back a microsecond early.
+    EarlyDeadline,
+    /// Rule G7: records of one key go to several members at a time.
+    KeyToTwo,
     /// No rule: nothing is altered.
     #[cfg(test)]
     Nothing,
@@ -92,6 +102,11 @@ impl Defect {
         Self::SpaceUnsaid,
         Self::FullForEver,
         Self::SameInstance,
+        Self::HandedTwice,
+        Self::AckOneMore,
+        Self::CursorPast,
+        Self::EarlyDeadline,
+        Self::KeyToTwo,
     ];
 }
 
@@ -137,6 +152,7 @@ struct Subscription {
     /// The first offset that was not committed.
     committed: u64,
     rewind: u32,
+    is_shared: bool,
 }
 
 /// A request whose answer matters.
@@ -145,6 +161,7 @@ enum Asked {
     Publish(Producer),
     Batch { frame: Vec<u8>, producer: Option<Producer> },
     Subscribe { durable: Option<(Vec<u8>, String)>, dead_letter: Vec<u8> },
+    Join { dead_letter: Vec<u8> },
     Commit { offset: u64 },
     Nack { rewind: u32 },
 }

@@ -26,6 +26,8 @@ pub(crate) enum Concern {
     Heads = 9,
     /// What a broker and the one restored from it are asked.
     Pair = 10,
+    /// Members of shared subscriptions, and what they do.
+    Members = 11,
 }
 
 /// A stream of random numbers.

@@ -1,5 +1,7 @@
 //! Peers without a real client: they send meaningless requests, and bytes that break the protocol.
 
+mod members;
+
 use bytes::BytesMut;
 use zaichik_proto::{
     AckLevel, AlterTopic, Batch, ClientFrame, Commit, CompactionMode, CreateTopic, Describe, Durable,
@@ -20,6 +22,8 @@ const MOST_WAITING: usize = 64 << 10;
 pub(crate) struct Raw {
     attack: Option<Attack>,
     rng: Rng,
+    /// For requests about shared subscriptions.
+    share_rng: Rng,
     /// The version that it speaks.
     version: Version,
     /// Bytes to be written on this connection.
@@ -61,6 +65,7 @@ impl Raw {
         Self {
             attack,
             rng,
+            share_rng: Rng::new(plan.seed, Concern::Members, 1 << 60 | index as u64),
             version,
             outbound: BytesMut::new(),
             next: 0,
@@ -127,6 +132,7 @@ impl Raw {
                 let before = self.outbound.len();
                 for _ in 0..self.rng.between(1, 3) {
                     self.request(plan);
+                    self.share(plan);
                 }
                 if matches!(self.attack, Some(Attack::Mutate)) && self.rng.once_in(3) {
                     let place = before + self.rng.index(self.outbound.len() - before);

@@ -7,6 +7,7 @@ mod deadlines;
 mod faults;
 mod heal;
 mod journal;
+mod left;
 mod link;
 mod observer;
 mod pairs;

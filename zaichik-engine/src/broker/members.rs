@@ -31,6 +31,8 @@ pub(super) struct Member {
     /// The highest offset that it got.
     pub(super) last_offset: Option<u64>,
     pub(super) place: Place,
+    /// In which round it got its last run.
+    pub(super) round: u64,
     /// Since when it has settled nothing of what it holds; [`Timestamp::MAX`] if it holds nothing.
     pub(super) quiet_since: Timestamp,
     /// Records that it holds, and their bytes, since the subscription was moved so often.
@@ -192,6 +194,7 @@ impl Members {
             window_bytes,
             last_offset: None,
             place: Place::Leaving,
+            round: 0,
             quiet_since: Timestamp::MAX,
             records: 0,
             bytes: 0,

@@ -47,6 +47,13 @@ impl Turns<'_> {
             let Some(member) = members.get_mut(next) else { break };
             let ready = self.sessions.get(member.session).and_then(|entry| entry.shared.as_ref());
             let Some(ready) = ready.map(|shared| shared.ready) else { break };
+            if member.round == shared.round {
+                // It has had a run since others got their turns.
+                if shared.turns > 0 {
+                    break;
+                }
+                shared.round = shared.round.saturating_add(1);
+            }
             member.follow(&shared.group);
             member.place = Place::Turn;
             shared.turns = shared.turns.saturating_add(1);

@@ -57,6 +57,7 @@ impl Subscription {
             ack_deadline_micros, max_span, by_key, rewind, cursor, done, failures, delays, ..
         } = row;
         let mut group = Group::new(cursor, Options { ack_deadline_micros, max_span, by_key });
+        let done = if is_planted(Defect::RangesLost) { Vec::new() } else { done };
         group.restore(Stored { rewind, cursor, done, failures, delays });
         self.shared = Some(Box::new(Shared::new(group, line, full)));
         self.follow_group();

@@ -17,6 +17,8 @@ pub(crate) struct Shared {
     pub(crate) roomy: u32,
     /// Members that have a turn which no other has got instead.
     pub(crate) turns: u32,
+    /// How often all members that had a turn have used it. A member gets one run in each round, as long as others have a turn.
+    pub(crate) round: u64,
     /// All members.
     pub(crate) members: u32,
     /// Whether what comes next is being read back from the store.
@@ -34,6 +36,7 @@ impl Shared {
             full_len: 0,
             roomy: 0,
             turns: 0,
+            round: 1,
             members: 0,
             is_fetching: false,
             next_member: 0,

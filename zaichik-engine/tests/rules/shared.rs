@@ -210,6 +210,43 @@ fn g_12_no_member_gets_two_runs_while_another_with_room_waits() {
     assert!(others >= 12, "{others}");
 }
 
+/// Rule G2.
+#[test]
+fn g_12_a_member_waits_until_the_others_have_had_their_turn() {
+    let mut world = World::new();
+    let writer = topic(&mut world, &[]);
+    let peers: Vec<Peer> = (0..3).map(|_| member(&mut world, G.window(1_000))).collect();
+    let batch = vec![zaichik_testkit::record(b"x"); 300];
+    world.ask(&writer, writer.publish_all("t", &batch));
+    let got: Vec<usize> = peers.iter().map(|peer| offsets(peer).len()).collect();
+    assert_eq!(got.iter().sum::<usize>(), 300, "{got:?}");
+    assert!(got.iter().all(|records| *records >= 80), "{got:?}");
+}
+
+/// Rule G2.
+#[test]
+fn g_12_a_connection_that_is_full_passes_its_turn_on_even_if_another_subscription_has_something() {
+    for exchanges in 0..3 {
+        let mut world = World::new();
+        let writer = topic(&mut world, &[]);
+        let (one, two) = (member(&mut world, G.window(99)), member(&mut world, G.window(99)));
+        let other = Sub::new(2, "u").window(1_000);
+        world.ask(&one, one.subscribe_to(other));
+        one.stop_reading();
+        let large = vec![7; 60_000];
+        for _ in 0..20 {
+            world.ask(&writer, writer.publish_all("u", &[zaichik_testkit::record(&large)]));
+        }
+        for _ in 0..exchanges {
+            world.publish(&writer, &["x"]);
+        }
+        offsets(&two);
+        world.publish(&writer, &["a", "b"]);
+        let from = exchanges as u64;
+        assert_eq!(offsets(&two), [(from, 1), (from + 1, 1)], "after {exchanges}");
+    }
+}
+
 /// Rule G8.
 #[test]
 fn g_13_a_gap_is_reported_once() {

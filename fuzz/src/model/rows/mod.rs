@@ -4,6 +4,7 @@ mod batch;
 mod compaction;
 mod delivery;
 mod durable;
+mod members;
 mod observed;
 mod producer;
 
@@ -12,6 +13,7 @@ use std::collections::BTreeMap;
 use zaichik_proto::{AckLevel, Producer, RefusalCode};
 
 use crate::model::broker::Model;
+use crate::model::group::Member;
 use crate::model::words::{
     Answer, Bounds, Durable, Event, FOREVER, Operation, Options, Record, Request, Settings, Start, Subscribe,
     Target,
@@ -90,10 +92,20 @@ impl World {
             let events = self.model.due(index);
             self.got.entry(holder).or_default().extend(events.iter().map(show));
         }
+        for index in 0..self.model.groups.len() {
+            let id = self.model.groups[index].topic;
+            self.model.age(id);
+            let topic = std::rc::Rc::clone(&self.model.topics[&id]);
+            while let Some((member, event)) = self.model.groups[index].due(&topic, self.model.now) {
+                let Member { session, number, .. } = self.model.groups[index].members[member];
+                self.model.follow(session, number, &event).expect("it is due");
+                self.got.entry((session, number)).or_default().push(show(&event));
+            }
+        }
     }
 
     fn disconnect(&mut self, session: u64) {
-        self.model.disconnect(session);
+        self.model.disconnect(session, false);
         self.deliver();
     }
 

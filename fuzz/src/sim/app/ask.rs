@@ -40,6 +40,12 @@ pub(super) enum Purpose {
     },
     Nack,
     Seek,
+    /// A membership.
+    Join(usize),
+    /// What a member holds.
+    Settle,
+    /// The number of a record that was published together with an acknowledgement.
+    Transact(u64),
     Other,
 }
 

@@ -187,9 +187,14 @@ impl Checker {
     }
 
     /// The broker ran its housekeeping.
-    pub(crate) fn housekept(&mut self, now: u64) {
+    ///
+    /// `left` is what it may have been unable to copy to a dead-letter topic, as in [`Step`].
+    pub(crate) fn housekept(&mut self, now: u64, left: &[(String, String, u64)]) {
         self.model.tick(now);
+        self.left(left);
+        self.model.dead_letter_room = None;
         self.model.housekeep();
+        self.model.left_at_end.clear();
     }
 
     /// Bytes of live records: the broker must charge at least as much memory.
@@ -211,13 +216,15 @@ impl Checker {
                     .push(format!("subscription {number}: {due} events are due, {uncommitted} uncommitted"));
             }
         }
+        behind.extend(model.unfinished_of(link));
         behind
     }
 
     /// Whether a durable subscription may be detached for longer than a day.
     pub(crate) fn keeps_over_a_day(&self) -> bool {
         let durables = self.model.subscriptions.iter().filter(|one| one.name.is_some());
-        durables.into_iter().any(|one| one.terms.inactive_ttl > 24 * 3_600 * SECOND)
+        let shared = self.model.groups.iter().map(|one| one.terms.inactive_ttl);
+        durables.map(|one| one.terms.inactive_ttl).chain(shared).any(|ttl| ttl > 24 * 3_600 * SECOND)
     }
 
     /// Whether a durable subscription may redeliver committed records.

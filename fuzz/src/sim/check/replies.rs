@@ -61,6 +61,9 @@ impl<'a> Replies<'a> {
             (Request::Subscribe(asked), Some(ServerFrame::Subscribed(answer))) => {
                 (id, asked.number) == (answer.request, answer.subscription)
             }
+            (Request::Join(asked), Some(ServerFrame::Subscribed(answer))) => {
+                (id, asked.number) == (answer.request, answer.subscription)
+            }
             (Request::Unsubscribe { number }, Some(ServerFrame::Unsubscribed(answer))) => {
                 (id, *number) == (answer.request, answer.subscription)
             }

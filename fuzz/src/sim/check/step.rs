@@ -1,13 +1,15 @@
 //! One exchange: the requests that it applied, their answers, and the deliveries.
 
 use bytes::Buf;
-use zaichik_proto::{AckLevel, ClientFrame, RefusalCode, ServerFrame};
+use zaichik_proto::{Ack, AckLevel, ClientFrame, Commit, RefusalCode, ServerFrame};
 
 use super::apps::record_id;
 use super::replies::Replies;
 use super::{Broken, Checker, Tap, Verdict};
 use crate::model::Kind;
 use crate::model::decode;
+use crate::model::group::Group;
+use crate::model::sharing::{How, Settle};
 use crate::model::words::{Answer, Request, Target};
 
 /// One exchange of a connection with the broker.
@@ -18,6 +20,8 @@ pub(crate) struct Step<'a> {
     pub(crate) taken: usize,
     /// Whether the connection ended in it, or before.
     pub(crate) is_over: bool,
+    /// Whether its end is no failure of what its members hold (rule G5).
+    pub(crate) is_orderly: bool,
     /// Whether everything that is due was delivered.
     pub(crate) is_drained: bool,
     pub(crate) control: &'a [u8],
@@ -27,13 +31,24 @@ pub(crate) struct Step<'a> {
     /// If the broker may lack memory: how many requests it refused, and how many dead letters it made.
     pub(crate) refused: Option<u64>,
     pub(crate) dead_letters: Option<u64>,
-    /// If the connection ended: offsets that are still uncommitted, and that the broker may have been unable to copy to a
-    /// dead-letter topic, with the topics and names of their durable subscriptions.
+    /// Offsets that are still uncommitted, and that the broker may have been unable to copy to a dead-letter topic, with the
+    /// topics and names of their durable subscriptions: of exclusive ones if the connection ended.
     pub(crate) left: &'a [(String, String, u64)],
 }
 
 impl Checker {
-    /// Whether the end of this connection may make dead letters.
+    /// Whether the time that some members may hold records is over, and their end may make dead letters.
+    pub(crate) fn may_bury_late(&self, now: u64) -> bool {
+        let is_late = |one: &Group| one.terms.dead_letter.is_some() && !one.overdue(now).is_empty();
+        self.model.groups.iter().any(is_late)
+    }
+
+    /// Whether requests or the end of this connection may make dead letters of shared subscriptions.
+    pub(crate) fn may_bury_shared(&self, link: u64) -> bool {
+        self.model.groups.iter().any(|one| one.terms.dead_letter.is_some() && one.has_member(link))
+    }
+
+    /// Whether the end of this connection may make dead letters of exclusive subscriptions.
     pub(crate) fn may_bury(&self, link: u64) -> bool {
         self.model.subscriptions.iter().any(|one| {
             one.holder.is_some_and(|(holder, _)| holder == link)
@@ -51,17 +66,25 @@ impl Checker {
         };
         self.model.tick(step.now);
         self.model.dead_letter_room = step.dead_letters;
+        self.left(step.left);
         let checked = self.step_of(&mut tap, step);
         if step.is_over && !tap.is_over {
             tap.is_over = true;
-            let names = &self.model.names;
-            let left = step.left.iter().filter_map(|(topic, name, at)| Some((names.find(topic, name)?, *at)));
-            self.model.left_at_end = left.collect();
-            self.model.disconnect(step.link);
-            self.model.left_at_end.clear();
+            self.model.disconnect(step.link, step.is_orderly);
         }
+        self.model.left_at_end.clear();
         self.taps.insert(step.link, tap);
         checked.map_err(|broken| broken.at(format!("connection {:#x}", step.link)))
+    }
+
+    /// Offsets that the broker may have been unable to copy to a dead-letter topic, by topic and name.
+    pub(super) fn left(&mut self, left: &[(String, String, u64)]) {
+        let names = &self.model.names;
+        let left = left.iter().filter_map(|(topic, name, at)| {
+            let (topic, name) = names.find(topic, name)?;
+            Some((topic, name, *at))
+        });
+        self.model.left_at_end = left.collect();
     }
 
     fn step_of(&mut self, tap: &mut Tap, step: Step<'_>) -> Verdict {
@@ -99,6 +122,9 @@ impl Checker {
         }
         for frame in &replies.stream {
             let Some((number, events)) = decode::events(frame) else { continue };
+            if let ServerFrame::Delivery(_) = frame {
+                self.model.check_run(step.link, number, events.len())?;
+            }
             for event in events {
                 let followed = self.model.follow(step.link, number, &event);
                 followed.map_err(|broken| broken.at(format!("subscription {number}")))?;
@@ -128,24 +154,28 @@ impl Checker {
         let Some((id, request)) = decode::request(frame, &mut self.model.names) else {
             return Ok(());
         };
-        let is_quiet = matches!(frame, ClientFrame::Commit(commit) if commit.quiet);
+        let is_quiet_commit = matches!(frame, ClientFrame::Commit(Commit { quiet: true, .. }));
+        let is_quiet = is_quiet_commit || matches!(frame, ClientFrame::Ack(Ack { quiet: true, .. }));
         let is_silent = matches!(request, Request::Publish { ack: AckLevel::None, .. });
         let mut reply = match () {
             () if is_silent => silence.take(),
-            () if is_quiet => None,
+            () if is_quiet_commit => None,
             () => replies.take(id, &request),
         };
         self.reveal(link, &request, reply.as_ref());
         self.note_durables(link, &request);
-        let expected = match &reply {
+        let mut expected = match &reply {
             Some(busy @ Answer::Refused { code: RefusalCode::Busy, .. }) => {
                 self.model.request_without_memory(link, &request, busy.clone())
             }
             _ => self.model.request(link, &request),
         };
-        if is_quiet && expected.is_refusal() {
+        let is_told = !matches!(&expected, Answer::Acked { not_held, .. } if not_held.is_empty());
+        let is_answered = expected.is_refusal() || is_told && matches!(request, Request::Settle(_));
+        if is_quiet_commit && is_answered {
             reply = replies.take(id, &request);
         }
+        self.reveal_cursor(link, &request, reply.as_ref(), &mut expected);
         self.appended()?;
         if let (
             Request::Publish { producer: Some(_), .. } | Request::Batch { producer: Some(_), .. },
@@ -159,7 +189,7 @@ impl Checker {
         silence.refused -= u64::from(is_silent && expected.is_refusal()).min(silence.refused);
         let is_right = match &reply {
             Some(answer) => expected.allows(answer) || is_silent,
-            None => is_silent || is_quiet && !expected.is_refusal(),
+            None => is_silent || is_quiet && !is_answered,
         };
         if is_right {
             return Ok(());
@@ -179,7 +209,8 @@ impl Checker {
                 let (now, bounds) = (self.model.now, self.model.bounds);
                 let is_batch = matches!(request, Request::Batch { .. });
                 let kind = if is_batch { self.model.kind_of_batch(link) } else { Kind::Publish };
-                return self.model.producers.reveal(*claim, kind, now, &bounds, answer);
+                self.model.producers.reveal(*claim, kind, now, &bounds, answer);
+                return self.reveal_not_held(link, answer);
             }
             (
                 Request::Commit { number, .. } | Request::Nack { number, .. },
@@ -198,10 +229,60 @@ impl Checker {
                 let durable = subscribe.durable.and_then(|one| self.model.durable(subscribe.topic, one.name));
                 (durable, *start)
             }
+            (
+                Request::Settle(Settle { how: How::Ack { .. }, number, .. }),
+                Some(Answer::Acked { not_held, .. }),
+            ) => {
+                if let Some((index, member)) = self.model.member(link, *number) {
+                    self.model.have_died(index, member, not_held);
+                }
+                return;
+            }
+            (Request::Batch { .. }, Some(answer @ Answer::Refused { code: RefusalCode::NotHeld, .. })) => {
+                return self.reveal_not_held(link, answer);
+            }
+            (Request::Join(join), Some(Answer::Subscribed { start, .. })) => {
+                if let Some(index) = self.model.group(join.topic, join.name) {
+                    self.model.has_passed(index, *start);
+                }
+                return;
+            }
+            (Request::DescribeShared { topic, name }, Some(Answer::Members(described))) => {
+                if let Some(index) = self.model.group(*topic, *name) {
+                    self.model.has_passed(index, described.cursor);
+                }
+                return;
+            }
             _ => return,
         };
         if let Some(index) = index {
             self.model.has_skipped(index, to);
+        }
+    }
+
+    /// A batch that is refused tells that a record has died which a member held for too long.
+    fn reveal_not_held(&mut self, link: u64, answer: &Answer) {
+        if let Answer::Refused { code: RefusalCode::NotHeld, value, .. } = answer {
+            for (index, member) in self.model.memberships(link) {
+                self.model.have_died(index, member, &[(*value, 1)]);
+            }
+        }
+    }
+
+    /// The answer to a member tells how far its subscription had passed silent offsets.
+    fn reveal_cursor(
+        &mut self,
+        link: u64,
+        request: &Request,
+        answer: Option<&Answer>,
+        expected: &mut Answer,
+    ) {
+        if let (Request::Settle(settle), Some(Answer::Acked { cursor: to, .. })) = (request, answer)
+            && let Answer::Acked { cursor, .. } = expected
+            && let Some((index, _)) = self.model.member(link, settle.number)
+        {
+            self.model.has_passed(index, *to);
+            *cursor = self.model.groups[index].cursor;
         }
     }
 
@@ -282,5 +363,8 @@ const fn rule(request: &Request) -> &'static str {
         Request::Seek { .. } => "D6",
         Request::Create { .. } | Request::Alter { .. } => "T3",
         Request::Trim { .. } => "R10",
+        Request::Join(_) => "G1",
+        Request::Settle(_) => "G3",
+        Request::DescribeShared { .. } => "G11",
     }
 }

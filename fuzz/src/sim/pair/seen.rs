@@ -112,7 +112,10 @@ impl Seen {
             ServerFrame::Subscriptions(page) => {
                 let mut bytes = Vec::new();
                 for item in page.items.iter() {
-                    SubscriptionItem { expires_in_micros: 0, ..item }.write(&mut bytes);
+                    // How far a shared one, which has no epoch, has looked does not survive a restart.
+                    let is_shared = item.epoch == 0 && !item.name.is_empty();
+                    let next = if is_shared { item.cursor } else { item.next };
+                    SubscriptionItem { expires_in_micros: 0, next, ..item }.write(&mut bytes);
                 }
                 let items = Items::from_encoded(page.items.len(), &bytes);
                 self.answers.push(part(version, &ServerFrame::Subscriptions(Page { items, ..*page })));

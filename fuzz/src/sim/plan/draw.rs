@@ -127,6 +127,7 @@ pub(super) fn draw_work(rng: &mut Rng, limits: &Limits, topics: usize, who: u64)
     Work {
         publishes,
         consumes,
+        shares: Vec::new(),
         has_producer: rng.once_in(2) || kind == 0,
         max_in_flight: usize::try_from(rng.pick(&[1, 4, 64, 1_024])).unwrap_or(1),
         max_outbound: usize::try_from(rng.pick(&[64, 4_096, 1 << 20])).unwrap_or(64),
@@ -137,7 +138,7 @@ pub(super) fn draw_work(rng: &mut Rng, limits: &Limits, topics: usize, who: u64)
     }
 }
 
-fn draw_publishes(rng: &mut Rng, topics: usize) -> Publishes {
+pub(super) fn draw_publishes(rng: &mut Rng, topics: usize) -> Publishes {
     let few = rng.between(1, topics as u64);
     let mut often = |count: u64| if rng.once_in(3) { count } else { 0 };
     let (quiet, batch, mortal, tombstone) = (often(4), often(3), often(3), often(5));

@@ -2,6 +2,8 @@
 
 use zaichik_proto::TopicOptions;
 
+use super::shares::Shares;
+
 /// The broker's limits.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Limits {
@@ -119,6 +121,8 @@ pub(crate) enum Attack {
 pub(crate) struct Work {
     pub(crate) publishes: Option<Publishes>,
     pub(crate) consumes: Vec<Consumes>,
+    /// The shared subscriptions of which it is a member.
+    pub(crate) shares: Vec<Shares>,
     pub(crate) has_producer: bool,
     pub(crate) max_in_flight: usize,
     pub(crate) max_outbound: usize,

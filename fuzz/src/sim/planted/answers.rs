@@ -2,7 +2,7 @@
 
 use bytes::{Bytes, BytesMut};
 use zaichik_proto::{
-    AckLevel, Batched, ClientDecoder, ClientFrame, Done, GapReason, HEADER_LEN, Operation, Publish,
+    AckLevel, Acked, Batched, ClientDecoder, ClientFrame, Done, GapReason, HEADER_LEN, Operation, Publish,
     Published, RefusalCode, Refused, Seek, SeekTarget, ServerDecoder, ServerFrame, Start, Version,
 };
 
@@ -83,6 +83,16 @@ impl Saboteur {
                     _ => out.extend_from_slice(bytes),
                 }
             }
+            (Defect::HandedTwice, ServerFrame::Delivery(delivery)) => {
+                out.extend_from_slice(bytes);
+                if connection.subscriptions.get(&delivery.subscription).is_some_and(|one| one.is_shared) {
+                    out.extend_from_slice(bytes);
+                }
+            }
+            (Defect::CursorPast, ServerFrame::Acked(acked)) => {
+                let cursor = acked.cursor.saturating_add(1);
+                ServerFrame::Acked(Acked { cursor, ..acked }).encode(out);
+            }
             (Defect::RepeatUnsaid, ServerFrame::Published(published)) => {
                 let repeated = published.repeated.map(|_| false);
                 ServerFrame::Published(Published { repeated, ..published }).encode(out);
@@ -110,15 +120,15 @@ impl Saboteur {
     fn note_answer(&mut self, connection: &mut Connection, frame: &ServerFrame<'_>) {
         match frame {
             ServerFrame::Subscribed(one) => {
-                let Some(Asked::Subscribe { durable, dead_letter }) = connection.asked.remove(&one.request)
-                else {
-                    return;
+                let (durable, dead_letter, is_shared) = match connection.asked.remove(&one.request) {
+                    Some(Asked::Subscribe { durable, dead_letter }) => (durable, dead_letter, false),
+                    Some(Asked::Join { dead_letter }) => (None, dead_letter, true),
+                    _ => return,
                 };
                 self.dead_letters.insert(dead_letter);
                 let (next, committed, rewind) = (one.start, one.start, one.rewind);
-                connection
-                    .subscriptions
-                    .insert(one.subscription, Subscription { durable, next, committed, rewind });
+                let subscription = Subscription { durable, next, committed, rewind, is_shared };
+                connection.subscriptions.insert(one.subscription, subscription);
             }
             ServerFrame::Unsubscribed(one) => {
                 connection.subscriptions.remove(&one.subscription);

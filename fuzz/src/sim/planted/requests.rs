@@ -4,8 +4,8 @@
 
 use bytes::BytesMut;
 use zaichik_proto::{
-    AlterTopic, Batch, ClientDecoder, ClientFrame, Commit, CreateTopic, Nack, Operation, Producer, Publish,
-    Seek, SeekTarget, Subscribe, TopicOptions,
+    Ack, AlterTopic, Batch, ClientDecoder, ClientFrame, Commit, CreateTopic, List, Nack, OffsetRange,
+    Operation, Producer, Publish, Seek, SeekTarget, Subscribe, SubscribeShared, TopicOptions,
 };
 
 use super::{Asked, Connection, Defect, Saboteur};
@@ -52,6 +52,23 @@ impl Saboteur {
                 if (1..self.limits.max_window).contains(&one.window) =>
             {
                 ClientFrame::Subscribe(Subscribe { window: one.window + 1, ..one }).encode(out);
+            }
+            (Defect::AckOneMore, ClientFrame::Ack(ack)) => {
+                let mut bytes = Vec::new();
+                let wider =
+                    |range: OffsetRange| OffsetRange { count: range.count.saturating_add(1), ..range };
+                let ranges = List::encode_into(&mut bytes, ack.ranges.iter().map(wider));
+                ClientFrame::Ack(Ack { ranges, ..ack }).encode(out);
+            }
+            (Defect::EarlyDeadline, ClientFrame::SubscribeShared(one)) => {
+                let ack_deadline_micros = match one.ack_deadline_micros {
+                    0 | 1 | u64::MAX => one.ack_deadline_micros,
+                    micros => micros - 1,
+                };
+                ClientFrame::SubscribeShared(SubscribeShared { ack_deadline_micros, ..one }).encode(out);
+            }
+            (Defect::KeyToTwo, ClientFrame::SubscribeShared(one)) => {
+                ClientFrame::SubscribeShared(SubscribeShared { by_key: false, ..one }).encode(out);
             }
             (Defect::DeadLetterLost, ClientFrame::Subscribe(one)) => {
                 if let Some((last, name)) = one.dead_letter.split_last()
@@ -127,6 +144,9 @@ impl Saboteur {
             ClientFrame::Subscribe(one) => {
                 let durable = one.durable.map(|durable| (one.topic.to_vec(), durable.name.to_owned()));
                 (one.request, Asked::Subscribe { durable, dead_letter: one.dead_letter.to_vec() })
+            }
+            ClientFrame::SubscribeShared(one) => {
+                (one.request, Asked::Join { dead_letter: one.dead_letter.to_vec() })
             }
             ClientFrame::Commit(Commit { request, subscription, offset, .. }) => {
                 note_commit(connection, subscription, offset);

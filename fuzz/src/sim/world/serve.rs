@@ -1,12 +1,10 @@
 //! The broker's ends of connections, and its housekeeping, driven the way adapters drive them.
 
-use std::collections::BTreeMap;
-
 use bytes::Buf;
-use zaichik_engine::store::{CursorRow, Row};
 use zaichik_engine::{Broker, CloseReason, Status, Turn};
 use zaichik_proto::RECORD_OVERHEAD;
 
+use super::left::left_uncommitted;
 use super::link::{Link, has_held_pong, new_frames, send};
 use super::silence::Deadlines;
 use super::{Actor, READ_AT_ONCE, World};
@@ -26,10 +24,18 @@ impl World {
         }
         let broker_now = self.tick();
         trace::event(self.now, Event::House);
+        let may_lack = self.plan.limits.may_lack_memory();
+        let may_be_left = may_lack || self.plan.storage.is_some();
+        let may_bury = may_be_left && self.checker.may_bury_late(broker_now + self.behind());
         let before = self.connections.broker.steps();
         let turn = self.connections.housekeep();
         check_work(self.connections.broker.steps() - before, 0)?;
-        self.checker.housekept(broker_now + self.behind());
+        let left = if may_bury {
+            left_uncommitted(&self.connections.broker, may_lack, [false, true])
+        } else {
+            Vec::new()
+        };
+        self.checker.housekept(broker_now + self.behind(), &left);
         if let Some(armed) = self.armed() {
             let late = if self.is_healing { 0 } else { self.plan.faults.late };
             let late = if turn == Turn::More { 0 } else { self.lateness.below(late + 1) };
@@ -224,6 +230,10 @@ impl World {
         };
         check_work(steps, applied)?;
         let is_over = session.close_reason().is_some();
+        let is_orderly = matches!(
+            session.close_reason(),
+            Some(CloseReason::Requested | CloseReason::Stopped | CloseReason::Internal)
+        );
         let has_room = session.outbound().stream_len() < self.plan.limits.output_buffer;
         let may_lack = self.plan.limits.may_lack_memory();
         // At its own limit it goes on when its peer has read (rule S15).
@@ -235,8 +245,10 @@ impl World {
         let dead_letters = may_lack.then_some(stats.dead_letters - before_stats.dead_letters);
         // The end of a connection waits neither for memory nor for records that are only in the store (rule B8).
         let may_be_left = may_lack || self.plan.storage.is_some();
-        let left = if is_over && may_be_left && self.checker.may_bury(link) {
-            left_uncommitted(&self.connections.broker, may_lack)
+        let of_exclusive = is_over && may_be_left && self.checker.may_bury(link);
+        let of_shared = (is_over || applied > 0) && may_be_left && self.checker.may_bury_shared(link);
+        let left = if of_exclusive || of_shared {
+            left_uncommitted(&self.connections.broker, may_lack, [of_exclusive, of_shared])
         } else {
             Vec::new()
         };
@@ -264,6 +276,7 @@ impl World {
             link,
             taken,
             is_over,
+            is_orderly,
             is_drained,
             control,
             stream,
@@ -343,22 +356,6 @@ fn check_work(steps: u64, applied: usize) -> Verdict {
         return Broken::because("S14", format!("{steps} steps in one call, which applied {applied} bytes"));
     }
     Ok(())
-}
-
-/// The durable subscriptions of a broker whose next record it cannot have copied to a dead-letter topic, because it is only in
-/// the store, or may have found no memory for: topic, name, and the offset.
-fn left_uncommitted(broker: &Broker, may_lack: bool) -> Vec<(String, String, u64)> {
-    let (mut topics, mut left) = (BTreeMap::new(), Vec::new());
-    for row in broker.rows() {
-        match row {
-            Row::Topic(row) => drop(topics.insert(row.topic, row.name)),
-            Row::Cursor(row) if may_lack || broker.is_cold(row.topic, row.cursor) => left.push(row),
-            _ => {}
-        }
-    }
-    let named =
-        |row: CursorRow| Some((topics.get(&row.topic)?.to_string(), row.name.to_string(), row.cursor));
-    left.into_iter().filter_map(named).collect()
 }
 
 #[cfg(test)]

@@ -52,8 +52,9 @@ impl Delivery<'_> {
         let Some(memberships) = &mut entry.shared else { return delivered };
         memberships.gives_way = !memberships.gives_way;
         let (ready, gives_way) = (memberships.ready, memberships.gives_way);
-        if gives_way && self.readiness.has_ready(others) {
-            delivered.more = self.readiness.has_ready(ready) && out.stream_len() < self.output_buffer;
+        let has_room = out.stream_len() < self.output_buffer;
+        if gives_way && has_room && self.readiness.has_ready(others) {
+            delivered.more = self.readiness.has_ready(ready);
             return delivered;
         }
         let before = out.stream_len();
@@ -146,6 +147,9 @@ impl Delivery<'_> {
                     spent = spent.saturating_add(given.blocked);
                     share = share.saturating_sub(given.bytes);
                     has_got = given.records > 0;
+                    if has_got {
+                        member.round = shared.round;
+                    }
                 }
             }
             spent = spent.saturating_add(topic.take_steps());

@@ -15,6 +15,7 @@ use crate::broker::topics::topic_name;
 use crate::effects::{Effects, NoteEvent};
 use crate::group::{Group, Options};
 use crate::id::{MemberKey, SessionId, SubKey, TopicId};
+use crate::planted::{Defect, is_planted};
 use crate::subscription::{Shared, Subscription, Terms};
 
 /// Maximum distance between the cursor and what is handed out, unless the client asks for another one.
@@ -183,7 +184,11 @@ impl Subscribing<'_> {
         let offsets = shared.group.next_held(id, 0, u64::MAX);
         if let Some(held) = offsets.and_then(|offsets| shared.group.take_back(id, offsets)) {
             one.lost(held.records(), held.bytes);
-            self.give_back(key, &held, failure, Timestamp::ZERO, None);
+            if is_planted(Defect::LostReturn) && failure.is_some() {
+                held.offsets().for_each(|record| shared.group.finish(record));
+            } else {
+                self.give_back(key, &held, failure, Timestamp::ZERO, None);
+            }
             self.settle_group(key, asking, effects);
             return false;
         }

@@ -82,7 +82,11 @@ impl Subscribing<'_> {
         let before = subscription.cursor();
         subscription.follow_group();
         let has_moved = subscription.cursor() != before;
-        self.readers.subscriptions.settle(key, self.readers.memory);
+        if is_planted(Defect::UnmarkedAck) && !has_moved {
+            self.readers.subscriptions.settle_charge(key, self.readers.memory);
+        } else {
+            self.readers.subscriptions.settle(key, self.readers.memory);
+        }
         has_moved
     }
 }

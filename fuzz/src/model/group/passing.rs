@@ -1,0 +1,141 @@
+//! What a shared subscription hands out next, and what it passes on the way (rules G2, G4, G7, G8).
+
+use super::{Group, Member};
+use crate::model::entry::Liveness;
+use crate::model::topic::Topic;
+
+/// What comes next.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Next {
+    Record(u64),
+    /// Where missing records begin and end.
+    Gap(u64, u64),
+    /// It died silently.
+    Silent(u64),
+    /// It waits for an earlier record with its key.
+    Blocked(u64),
+}
+
+impl Group {
+    /// What is handed out next: of what came back the lowest offset, and then what is new.
+    pub(super) fn next(&self, topic: &Topic, now: u64) -> Option<Next> {
+        let ready = self.first_ready();
+        let new = (self.next..).find(|offset| !self.is_known(*offset))?;
+        let is_too_far = |offset: u64| offset - self.cursor >= self.terms.max_span;
+        if ready.is_none() && (self.is_at_span() || is_too_far(new)) {
+            return None;
+        }
+        let offset = ready.unwrap_or(new);
+        let (_, liveness) = topic.entry(offset, now)?;
+        let is_busy = || ready.is_none() && topic.key_of(offset).is_some_and(|key| self.is_busy(&key, topic));
+        Some(match liveness {
+            Liveness::Silent => Next::Silent(offset),
+            Liveness::Missing => Next::Gap(offset, self.gap_end(offset, topic, now)),
+            Liveness::Live if is_busy() => Next::Blocked(offset),
+            Liveness::Live => Next::Record(offset),
+        })
+    }
+
+    /// Passes what is done or waits for its delay, where nothing was handed out since a restart.
+    pub(super) fn skip_known(&mut self) {
+        while self.first_ready().is_none() && !self.is_at_span() && self.is_known(self.next) {
+            self.next += 1;
+        }
+    }
+
+    fn first_ready(&self) -> Option<u64> {
+        self.back.iter().find(|(_, back)| back.until == 0).map(|(offset, _)| *offset)
+    }
+
+    /// Rule G4.
+    pub(crate) const fn is_at_span(&self) -> bool {
+        self.next - self.cursor >= self.terms.max_span
+    }
+
+    /// The end of the missing records from an offset on that would be handed out with it.
+    fn gap_end(&self, from: u64, topic: &Topic, now: u64) -> u64 {
+        let is_missing = |offset| topic.entry(offset, now).is_some_and(|(_, is)| is == Liveness::Missing);
+        let mut to = from;
+        while is_missing(to) && self.is_alike(from, to) {
+            to += 1;
+        }
+        to
+    }
+
+    /// Whether two offsets would be handed out together: both came back, or both are new.
+    fn is_alike(&self, one: u64, other: u64) -> bool {
+        if self.is_ready(one) { self.is_ready(other) } else { self.is_new(other) }
+    }
+
+    /// Whether an offset came back or is new.
+    pub(super) fn is_due(&self, offset: u64) -> bool {
+        self.is_ready(offset) || self.is_new(offset)
+    }
+
+    /// Whether a new offset may have been passed because its key is in work.
+    pub(super) fn may_be_blocked(&self, offset: u64, topic: &Topic) -> bool {
+        self.is_new(offset) && topic.key_of(offset).is_some_and(|key| self.is_busy(&key, topic))
+    }
+
+    pub(super) fn is_ready(&self, offset: u64) -> bool {
+        self.back.get(&offset).is_some_and(|back| back.until == 0)
+    }
+
+    pub(super) fn is_new(&self, offset: u64) -> bool {
+        offset >= self.next && !self.is_known(offset)
+    }
+
+    /// Whether an offset that was never handed out since a restart is done, or waits for its delay.
+    fn is_known(&self, offset: u64) -> bool {
+        self.done.contains(&offset) || self.back.contains_key(&offset)
+    }
+
+    /// Passes something that is not handed out.
+    pub(super) fn pass(&mut self, next: Next, topic: &Topic, superseded: &mut u64) {
+        match next {
+            Next::Silent(offset) => {
+                *superseded += 1;
+                self.finish_next(offset, topic);
+            }
+            Next::Gap(from, to) => (from..to).for_each(|offset| self.finish_next(offset, topic)),
+            Next::Blocked(offset) => {
+                self.blocked.insert(offset);
+                self.next = offset + 1;
+            }
+            Next::Record(_) => unreachable!("it is handed out"),
+        }
+    }
+
+    pub(super) fn finish_next(&mut self, offset: u64, topic: &Topic) {
+        if !self.back.contains_key(&offset) {
+            self.next = self.next.max(offset + 1);
+        }
+        self.finish(offset, topic);
+    }
+
+    /// How many records may be handed out, of a topic with this end (rule G2).
+    pub(super) fn available(&self, end: u64) -> u64 {
+        let left = self.terms.max_span.saturating_sub(self.next - self.cursor);
+        let ready = self.back.values().filter(|back| back.until == 0).count();
+        end.saturating_sub(self.next).min(left) + ready as u64
+    }
+
+    /// Whether a member's window has room for anything at all.
+    pub(super) fn has_room(&self, member: &Member) -> bool {
+        let (count, bytes) = self.load(member);
+        member.window == 0 || count == 0 || count < member.window.into() && bytes < member.window_bytes
+    }
+
+    /// Whether it has room for a record of this length.
+    pub(super) fn has_room_for(&self, member: &Member, len: u64) -> bool {
+        let (count, bytes) = self.load(member);
+        let fits = count == 0 || bytes + len <= member.window_bytes;
+        member.window == 0 || self.has_room(member) && fits
+    }
+
+    /// The records that a member holds, and their bytes.
+    fn load(&self, member: &Member) -> (u64, u64) {
+        let held = self.flights.values().filter(|one| one.member == member.id);
+        held.fold((0, 0), |(count, bytes), one| (count + 1, bytes + one.len))
+    }
+}
