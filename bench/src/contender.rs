@@ -18,17 +18,18 @@ pub(crate) enum Contender {
     Relay1024,
     RelaySpin,
     Nats,
+    JetStream,
     Redis,
     Mosquitto,
 }
 
 use Contender::{
-    Mosquitto, Nats, Redis, Relay64, Relay256, Relay1024, RelaySpin, Zaichik, ZaichikAsyncStd, ZaichikSpin,
+    JetStream, Mosquitto, Nats, Redis, Relay64, Relay256, Relay1024, RelaySpin, Zaichik, ZaichikAsyncStd, ZaichikSpin,
 };
 
 impl Contender {
     /// All contenders, in the order of the tables.
-    pub(crate) const ALL: [Self; 10] = [
+    pub(crate) const ALL: [Self; 11] = [
         Relay64,
         Relay256,
         Relay1024,
@@ -37,6 +38,7 @@ impl Contender {
         ZaichikSpin,
         ZaichikAsyncStd,
         Nats,
+        JetStream,
         Redis,
         Mosquitto,
     ];
@@ -52,6 +54,7 @@ impl Contender {
             Relay1024 => "relay-1m",
             RelaySpin => "relay-spin",
             Nats => "nats",
+            JetStream => "jetstream",
             Redis => "redis",
             Mosquitto => "mosquitto",
         }
@@ -67,6 +70,7 @@ impl Contender {
             Relay1024 => "relay 1 MiB",
             RelaySpin => "relay, spins 50 us",
             Nats => "nats-server",
+            JetStream => "nats-server, JetStream",
             Redis => "redis-server",
             Mosquitto => "mosquitto",
         }
@@ -92,11 +96,21 @@ impl Contender {
         matches!(self, Zaichik | ZaichikSpin | ZaichikAsyncStd)
     }
 
+    /// Whether its messages can be shared among members that acknowledge each of them.
+    pub(crate) const fn has_queues(self) -> bool {
+        matches!(self, Zaichik | ZaichikAsyncStd | JetStream | Redis)
+    }
+
+    /// Whether it takes part in nothing but queues.
+    pub(crate) const fn is_queue(self) -> bool {
+        matches!(self, JetStream)
+    }
+
     pub(crate) const fn dialect(self) -> Dialect {
         match self {
             Zaichik | ZaichikSpin | ZaichikAsyncStd => Dialect::Zaichik,
             Relay64 | Relay256 | Relay1024 | RelaySpin => Dialect::Relay,
-            Nats => Dialect::Nats,
+            Nats | JetStream => Dialect::Nats,
             Redis => Dialect::Redis,
             Mosquitto => Dialect::Mqtt,
         }
@@ -108,7 +122,7 @@ impl Contender {
                 "cargo build --release -p zaichik -p zaichik-async-std"
             }
             Relay64 | Relay256 | Relay1024 | RelaySpin => "it is part of this program",
-            Nats => {
+            Nats | JetStream => {
                 "apt-get install nats-server, or https://docs.nats.io/running-a-nats-service/introduction/installation"
             }
             Redis => {
@@ -133,6 +147,10 @@ impl Contender {
             Nats => {
                 "disconnects slow consumers: max_pending and write_deadline are high enough to prevent that; without \
                  acknowledgements it guarantees at most once"
+            }
+            JetStream => {
+                "a stream in memory with the retention of a work queue, and a pull consumer; it does not answer \
+                 acknowledgements: the run ends when its consumer has none pending"
             }
             Redis => {
                 "disconnects subscribers whose output exceeds a limit: client-output-buffer-limit is off; it answers \
@@ -182,7 +200,7 @@ impl Programs {
             Zaichik | ZaichikSpin => return given(&self.zaichik),
             ZaichikAsyncStd => return given(&self.zaichik_async_std),
             Relay64 | Relay256 | Relay1024 | RelaySpin => return Ok(self.own.clone()),
-            Nats => "nats-server",
+            Nats | JetStream => "nats-server",
             Redis => "redis-server",
             Mosquitto => "mosquitto",
         };
@@ -220,7 +238,7 @@ impl Programs {
         }
         if let Some(config) = config(contender) {
             let path = folder.join(format!("{}.conf", contender.name()));
-            std::fs::write(&path, config.replace("{port}", &port))
+            std::fs::write(&path, config.replace("{port}", &port).replace("{folder}", &folder.to_string_lossy()))
                 .with_context(|| format!("writing {}", path.display()))?;
             command.arg("-c").arg(path);
         }
@@ -254,7 +272,7 @@ pub(crate) fn settings(contender: Contender) -> Vec<&'static str> {
             .chain(["--save", "", "--client-output-buffer-limit", "pubsub 0 0 0"])
             .collect();
         }
-        Nats | Mosquitto => return Vec::new(),
+        Nats | JetStream | Mosquitto => return Vec::new(),
     };
     all.split(' ').collect()
 }
@@ -265,6 +283,10 @@ pub(crate) const fn config(contender: Contender) -> Option<&'static str> {
         Nats => Some(
             "listen: 127.0.0.1:{port}\nmax_pending: 4GB\nwrite_deadline: \"120s\"\nping_interval: \"1h\"\n\
              max_connections: 64000\nmax_payload: 1MB\n",
+        ),
+        JetStream => Some(
+            "listen: 127.0.0.1:{port}\nmax_pending: 4GB\nwrite_deadline: \"120s\"\nping_interval: \"1h\"\n\
+             max_payload: 1MB\njetstream { store_dir: \"{folder}/jetstream\" }\n",
         ),
         Mosquitto => Some(
             "listener {port} 127.0.0.1\nallow_anonymous true\npersistence false\nlog_dest none\nsys_interval 0\n\
