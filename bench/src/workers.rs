@@ -4,6 +4,7 @@
 //! message acknowledged by itself; one command may name several of them where the protocol has such a command.
 
 mod jetstream;
+mod rabbitmq;
 mod redis;
 mod tally;
 mod zaichik;
@@ -16,7 +17,6 @@ use anyhow::{Context, Result, bail, ensure};
 
 use self::tally::Tally;
 use crate::contender::Contender;
-use crate::dialect::Dialect;
 use crate::guarantees::WRITE;
 use crate::metric::{Sample, throughput};
 use crate::process::Process;
@@ -59,11 +59,7 @@ trait Member: Send {
 
 impl Workers {
     pub(crate) const fn admits(self, contender: Contender) -> bool {
-        match contender.dialect() {
-            Dialect::Zaichik => !contender.spins(),
-            Dialect::Redis | Dialect::Nats => self.keys == 0 && contender.has_queues(),
-            Dialect::Relay | Dialect::Mqtt => false,
-        }
+        contender.has_queues() && (self.keys == 0 || contender.is_zaichik())
     }
 
     /// One run, from the first publish until every message is acknowledged. The number of messages is rounded up, so that
@@ -71,20 +67,26 @@ impl Workers {
     pub(crate) fn run(self, contender: Contender, broker: &Process, messages: u64) -> Result<Sample> {
         let messages = messages.next_multiple_of(WRITE.into());
         let port = broker.port;
-        let (mut publisher, keys): (Box<dyn Publisher>, _) = match contender.dialect() {
-            Dialect::Zaichik => {
+        let (mut publisher, keys): (Box<dyn Publisher>, _) = match contender {
+            Contender::Zaichik | Contender::ZaichikAsyncStd => {
                 let keys = tally::keys(self.keys);
                 (Box::new(zaichik::publisher(port, &keys)?), keys)
             }
-            Dialect::Redis => (Box::new(redis::publisher(port, &payloads(WRITE.into()))?), Vec::new()),
-            Dialect::Nats => (Box::new(jetstream::publisher(port, &payloads(WRITE.into()))?), Vec::new()),
-            Dialect::Relay | Dialect::Mqtt => bail!("{} has no queues", contender.title()),
+            Contender::Redis => (Box::new(redis::publisher(port, &payloads(WRITE.into()))?), Vec::new()),
+            Contender::JetStream => {
+                (Box::new(jetstream::publisher(port, &payloads(WRITE.into()))?), Vec::new())
+            }
+            Contender::RabbitMq => {
+                (Box::new(rabbitmq::publisher(port, &payloads(WRITE.into()))?), Vec::new())
+            }
+            _ => bail!("{} has no queues", contender.title()),
         };
         let member = |number: u32| -> Result<Box<dyn Member>> {
-            Ok(match contender.dialect() {
-                Dialect::Zaichik => Box::new(zaichik::Worker::join(port, self.keys > 0)?),
-                Dialect::Redis => Box::new(redis::Worker::join(port, number)?),
-                _ => Box::new(jetstream::Worker::join(port, number)?),
+            Ok(match contender {
+                Contender::JetStream => Box::new(jetstream::Worker::join(port, number)?),
+                Contender::RabbitMq => Box::new(rabbitmq::Worker::join(port)?),
+                Contender::Redis => Box::new(redis::Worker::join(port, number)?),
+                _ => Box::new(zaichik::Worker::join(port, self.keys > 0)?),
             })
         };
         let members: Vec<_> = (0..MEMBERS).map(member).collect::<Result<_>>()?;
@@ -98,16 +100,16 @@ impl Workers {
         thread::scope(|scope| {
             let threads: Vec<_> =
                 members.into_iter().map(|member| scope.spawn(|| work(member, &tally))).collect();
-            let published = publish(&mut *publisher, &tally);
-            if published.is_err() {
+            let outcome = publish(&mut *publisher, &tally);
+            if outcome.is_err() {
                 tally.end();
             }
             for thread in threads {
                 thread.join().unwrap_or_else(|_| bail!("a member panicked"))?;
             }
-            published
+            outcome
         })?;
-        if contender.dialect() == Dialect::Nats {
+        if contender == Contender::JetStream {
             jetstream::wait_for_acks(port)?;
         }
         let seconds = begin.elapsed().as_secs_f64();

@@ -9,7 +9,7 @@ use anyhow::{Context, Result, ensure};
 
 use super::tally::Tally;
 use super::{MEMBERS, Member, WINDOW};
-use crate::dialect::nats::{MAX_LINE, connect};
+use crate::dialect::nats::{MAX_LINE, PING, PONG, connect};
 use crate::storage::JetStream;
 use crate::wire;
 
@@ -47,8 +47,14 @@ pub(super) fn wait_for_acks(port: u16) -> Result<()> {
 /// Sends a request, and returns the answer, which must not be an error.
 fn ask(socket: &mut TcpStream, subject: &str, request: &str) -> Result<String> {
     let len = request.len();
-    socket.write_all(format!("SUB answer 9\r\nUNSUB 9 1\r\nPUB {subject} answer {len}\r\n{request}\r\n").as_bytes())?;
-    let head = wire::read_line(socket, MAX_LINE)?;
+    socket.write_all(
+        format!("SUB answer 9\r\nUNSUB 9 1\r\nPUB {subject} answer {len}\r\n{request}\r\n").as_bytes(),
+    )?;
+    let mut head = wire::read_line(socket, MAX_LINE)?;
+    while head == PING {
+        socket.write_all(PONG)?;
+        head = wire::read_line(socket, MAX_LINE)?;
+    }
     let answer = wire::read_line(socket, MAX_LINE)?;
     let (head, answer) = (String::from_utf8_lossy(&head), String::from_utf8_lossy(&answer));
     ensure!(head.starts_with("MSG answer "), "nats-server sent {head:?}");
@@ -111,7 +117,13 @@ impl Member for Worker {
         ensure!(count > 0, "nats-server closed the connection");
         self.input.extend_from_slice(&self.buffer[..count]);
         let (mut at, mut acknowledged) = (0, 0);
-        while let Some(message) = Message::read(&self.input[at..])? {
+        loop {
+            if let Some(rest) = self.input[at..].strip_prefix(PING) {
+                at = self.input.len() - rest.len();
+                self.output.extend_from_slice(PONG);
+                continue;
+            }
+            let Some(message) = Message::read(&self.input[at..])? else { break };
             tally.got(message.sequence - 1, 1)?;
             for part in ["PUB ", message.reply, " 0\r\n\r\n"] {
                 self.output.extend_from_slice(part.as_bytes());

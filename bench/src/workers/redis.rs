@@ -50,7 +50,8 @@ impl Worker {
     pub(super) fn join(port: u16, number: u32) -> Result<Self> {
         let mut socket = connect(port)?;
         let (name, window) = (number.to_string(), WINDOW.to_string());
-        let ask = ["XREADGROUP", "GROUP", GROUP, &name, "COUNT", &window, "BLOCK", "0", "STREAMS", TOPIC, ">"];
+        let ask =
+            ["XREADGROUP", "GROUP", GROUP, &name, "COUNT", &window, "BLOCK", "0", "STREAMS", TOPIC, ">"];
         let ask = array(&ask.map(str::as_bytes));
         socket.write_all(&ask)?;
         let (ids, input, buffer) = (Vec::new(), Vec::new(), vec![0; 256 << 10]);
