@@ -30,10 +30,13 @@ impl Keys {
         self.busy.find(key, |busy| *busy == key).is_some()
     }
 
-    /// A record of a key is handed out that is not busy.
-    pub(super) fn begin(&mut self, key: u64) {
-        debug_assert!(!self.is_busy(key), "two records of one key at a time");
-        self.busy.insert(key, key, |busy| *busy);
+    /// A record of a key is about to be handed out; returns whether it may be, because the key was not busy.
+    pub(super) fn begin(&mut self, key: u64) -> bool {
+        let is_free = !self.is_busy(key);
+        if is_free {
+            self.busy.insert(key, key, |busy| *busy);
+        }
+        is_free
     }
 
     /// A later record of a busy key waits.
