@@ -49,7 +49,7 @@ impl Progress {
         let all = MultiProgress::with_draw_target(ProgressDrawTarget::stderr());
         let warmup = plan.warmup.unwrap_or_default();
         let messages = plan.messages().map(|messages| messages.saturating_add(warmup));
-        let copies = plan.members.map_or(u64::from(plan.subs), |_| 1);
+        let copies = plan.members.map_or_else(|| u64::from(plan.subs), |_| 1);
         let name = if plan.members.is_some() { "Acknowledge" } else { "Deliver" };
         let is_publisher = plan.size.is_some() && plan.pubs > 0;
         let publish = is_publisher.then(|| Line::new(&all, "Publish", plan, messages)).transpose()?;
