@@ -7,7 +7,7 @@ use std::process::Command;
 use anyhow::{Context, Result, bail, ensure};
 
 use crate::dialect::Dialect;
-use crate::process::free_port;
+use crate::wire::free_port;
 
 /// The program of `RabbitMQ` in Debian's package.
 const RABBITMQ: &str = "/usr/lib/rabbitmq/bin/rabbitmq-server";

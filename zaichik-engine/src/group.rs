@@ -163,12 +163,6 @@ impl Group {
         key == 0 || self.keys.begin(key)
     }
 
-    /// Whether a new record with this key would have to wait for an earlier one.
-    #[cfg(test)]
-    fn is_busy(&self, key: u64) -> bool {
-        key != 0 && self.keys.is_busy(key)
-    }
-
     /// A member got records of an offer, from its first one on, whose keys have [begun](Self::begin) if they are new; the log
     /// goes on at `next`.
     pub(crate) fn hand_out(&mut self, member: u64, offer: &Offer, run: (&[u32], &[u64]), times: Times) {

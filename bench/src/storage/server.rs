@@ -20,8 +20,9 @@ use super::zaichik::Zaichik;
 use crate::contender::{Contender, Programs, installed};
 use crate::guarantees::{PAYLOAD, TOPIC};
 use crate::payload;
-use crate::process::{Process, TemporaryFolder, free_port};
+use crate::process::{Process, TemporaryFolder};
 use crate::report::ContenderInfo;
+use crate::wire::free_port;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Server {

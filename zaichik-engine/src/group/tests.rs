@@ -339,7 +339,7 @@ impl Twin {
         assert_eq!(self.group.blocked(), count(|place| *place == Place::Blocked));
         assert_eq!(self.group.back(), count(|place| matches!(place, Place::Back { .. })));
         for key in 1..5 {
-            assert_eq!(self.group.is_busy(key), self.is_busy(key), "key {key}");
+            assert_eq!(self.group.keys.is_busy(key), self.is_busy(key), "key {key}");
         }
     }
 }
