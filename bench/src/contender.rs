@@ -7,6 +7,10 @@ use std::process::Command;
 use anyhow::{Context, Result, bail, ensure};
 
 use crate::dialect::Dialect;
+use crate::wire::free_port;
+
+/// The program of `RabbitMQ` in Debian's package.
+const RABBITMQ: &str = "/usr/lib/rabbitmq/bin/rabbitmq-server";
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum Contender {
@@ -18,17 +22,20 @@ pub(crate) enum Contender {
     Relay1024,
     RelaySpin,
     Nats,
+    JetStream,
+    RabbitMq,
     Redis,
     Mosquitto,
 }
 
 use Contender::{
-    Mosquitto, Nats, Redis, Relay64, Relay256, Relay1024, RelaySpin, Zaichik, ZaichikAsyncStd, ZaichikSpin,
+    JetStream, Mosquitto, Nats, RabbitMq, Redis, Relay64, Relay256, Relay1024, RelaySpin, Zaichik,
+    ZaichikAsyncStd, ZaichikSpin,
 };
 
 impl Contender {
     /// All contenders, in the order of the tables.
-    pub(crate) const ALL: [Self; 10] = [
+    pub(crate) const ALL: [Self; 12] = [
         Relay64,
         Relay256,
         Relay1024,
@@ -37,6 +44,8 @@ impl Contender {
         ZaichikSpin,
         ZaichikAsyncStd,
         Nats,
+        JetStream,
+        RabbitMq,
         Redis,
         Mosquitto,
     ];
@@ -52,6 +61,8 @@ impl Contender {
             Relay1024 => "relay-1m",
             RelaySpin => "relay-spin",
             Nats => "nats",
+            JetStream => "jetstream",
+            RabbitMq => "rabbitmq",
             Redis => "redis",
             Mosquitto => "mosquitto",
         }
@@ -67,6 +78,8 @@ impl Contender {
             Relay1024 => "relay 1 MiB",
             RelaySpin => "relay, spins 50 us",
             Nats => "nats-server",
+            JetStream => "nats-server, JetStream",
+            RabbitMq => "rabbitmq-server",
             Redis => "redis-server",
             Mosquitto => "mosquitto",
         }
@@ -92,14 +105,26 @@ impl Contender {
         matches!(self, Zaichik | ZaichikSpin | ZaichikAsyncStd)
     }
 
-    pub(crate) const fn dialect(self) -> Dialect {
-        match self {
+    /// Whether its messages can be shared among members that acknowledge each of them.
+    pub(crate) const fn has_queues(self) -> bool {
+        matches!(self, Zaichik | ZaichikAsyncStd | JetStream | RabbitMq | Redis)
+    }
+
+    /// Whether it takes part in nothing but queues.
+    pub(crate) const fn is_queue(self) -> bool {
+        matches!(self, JetStream | RabbitMq)
+    }
+
+    /// The protocol of its clients, with which it publishes and subscribes.
+    pub(crate) fn dialect(self) -> Result<Dialect> {
+        Ok(match self {
             Zaichik | ZaichikSpin | ZaichikAsyncStd => Dialect::Zaichik,
             Relay64 | Relay256 | Relay1024 | RelaySpin => Dialect::Relay,
             Nats => Dialect::Nats,
             Redis => Dialect::Redis,
             Mosquitto => Dialect::Mqtt,
-        }
+            JetStream | RabbitMq => bail!("{} takes part in queues only", self.title()),
+        })
     }
 
     const fn install(self) -> &'static str {
@@ -108,9 +133,10 @@ impl Contender {
                 "cargo build --release -p zaichik -p zaichik-async-std"
             }
             Relay64 | Relay256 | Relay1024 | RelaySpin => "it is part of this program",
-            Nats => {
+            Nats | JetStream => {
                 "apt-get install nats-server, or https://docs.nats.io/running-a-nats-service/introduction/installation"
             }
+            RabbitMq => "apt-get install rabbitmq-server, or https://www.rabbitmq.com/docs/download",
             Redis => {
                 "apt-get install redis-server, or https://redis.io/docs/latest/operate/oss_and_stack/install/"
             }
@@ -133,6 +159,14 @@ impl Contender {
             Nats => {
                 "disconnects slow consumers: max_pending and write_deadline are high enough to prevent that; without \
                  acknowledgements it guarantees at most once"
+            }
+            JetStream => {
+                "a stream in memory with the retention of a work queue, and a pull consumer; it does not answer \
+                 acknowledgements: the run ends when its consumer has none pending"
+            }
+            RabbitMq => {
+                "a queue in memory and messages that are not persistent, with confirms; it does not answer acknowledgements: \
+                 the run ends when all are sent; the epmd that it starts goes on running"
             }
             Redis => {
                 "disconnects subscribers whose output exceeds a limit: client-output-buffer-limit is off; it answers \
@@ -182,7 +216,10 @@ impl Programs {
             Zaichik | ZaichikSpin => return given(&self.zaichik),
             ZaichikAsyncStd => return given(&self.zaichik_async_std),
             Relay64 | Relay256 | Relay1024 | RelaySpin => return Ok(self.own.clone()),
-            Nats => "nats-server",
+            Nats | JetStream => "nats-server",
+            // The one in PATH becomes another user.
+            RabbitMq if Path::new(RABBITMQ).is_file() => return Ok(RABBITMQ.into()),
+            RabbitMq => "rabbitmq-server",
             Redis => "redis-server",
             Mosquitto => "mosquitto",
         };
@@ -194,8 +231,16 @@ impl Programs {
 
     /// The version that the contender reports.
     pub(crate) fn version(&self, contender: Contender) -> Result<String> {
-        let argument = if contender == Mosquitto { "-h" } else { "--version" };
-        let path = self.find(contender)?;
+        let argument = match contender {
+            Mosquitto => "-h",
+            RabbitMq => "version",
+            _ => "--version",
+        };
+        let path = if contender == RabbitMq {
+            self.find(RabbitMq)?.with_file_name("rabbitmqctl")
+        } else {
+            self.find(contender)?
+        };
         let output = Command::new(&path).arg(argument).output();
         let output = output.with_context(|| format!("asking {} for its version", path.display()))?;
         let text = String::from_utf8_lossy(&output.stdout);
@@ -215,17 +260,44 @@ impl Programs {
         if contender.is_zaichik() {
             command.env("RUST_LOG", "zaichik=warn");
         }
+        if contender == RabbitMq {
+            let home = folder.join("rabbitmq/home");
+            std::fs::create_dir_all(&home).with_context(|| format!("creating {}", home.display()))?;
+            command.envs(rabbitmq(&port, free_port()?, folder));
+        }
         for argument in settings(contender) {
             command.arg(argument.replace("{port}", &port));
         }
         if let Some(config) = config(contender) {
             let path = folder.join(format!("{}.conf", contender.name()));
-            std::fs::write(&path, config.replace("{port}", &port))
-                .with_context(|| format!("writing {}", path.display()))?;
+            std::fs::write(
+                &path,
+                config.replace("{port}", &port).replace("{folder}", &folder.to_string_lossy()),
+            )
+            .with_context(|| format!("writing {}", path.display()))?;
             command.arg("-c").arg(path);
         }
         Ok(command)
     }
+}
+
+/// The environment in which `RabbitMQ` runs in the foreground and keeps its files in a folder.
+fn rabbitmq(port: &str, distribution: u16, folder: &Path) -> Vec<(&'static str, String)> {
+    let folder = folder.join("rabbitmq");
+    let file = |name: &str| folder.join(name).to_string_lossy().into_owned();
+    vec![
+        ("RUNNING_UNDER_SYSTEMD", "1".to_owned()),
+        ("RABBITMQ_NODENAME", "zaichik-bench@localhost".to_owned()),
+        ("RABBITMQ_NODE_IP_ADDRESS", "127.0.0.1".to_owned()),
+        ("RABBITMQ_NODE_PORT", port.to_owned()),
+        ("RABBITMQ_DIST_PORT", distribution.to_string()),
+        ("RABBITMQ_MNESIA_BASE", file("data")),
+        ("RABBITMQ_LOG_BASE", file("log")),
+        ("RABBITMQ_ENABLED_PLUGINS_FILE", file("plugins")),
+        ("RABBITMQ_CONFIG_FILE", file("rabbitmq")),
+        ("RABBITMQ_CONF_ENV_FILE", file("environment")),
+        ("HOME", file("home")),
+    ]
 }
 
 /// Where an installed program is.
@@ -254,7 +326,7 @@ pub(crate) fn settings(contender: Contender) -> Vec<&'static str> {
             .chain(["--save", "", "--client-output-buffer-limit", "pubsub 0 0 0"])
             .collect();
         }
-        Nats | Mosquitto => return Vec::new(),
+        Nats | JetStream | RabbitMq | Mosquitto => return Vec::new(),
     };
     all.split(' ').collect()
 }
@@ -266,11 +338,16 @@ pub(crate) const fn config(contender: Contender) -> Option<&'static str> {
             "listen: 127.0.0.1:{port}\nmax_pending: 4GB\nwrite_deadline: \"120s\"\nping_interval: \"1h\"\n\
              max_connections: 64000\nmax_payload: 1MB\n",
         ),
+        JetStream => Some(
+            "listen: 127.0.0.1:{port}\nmax_pending: 4GB\nwrite_deadline: \"120s\"\nping_interval: \"1h\"\n\
+             max_payload: 1MB\njetstream { store_dir: \"{folder}/jetstream\" }\n",
+        ),
         Mosquitto => Some(
             "listener {port} 127.0.0.1\nallow_anonymous true\npersistence false\nlog_dest none\nsys_interval 0\n\
              max_queued_messages 0\nmax_queued_bytes 0\nmax_inflight_messages 0\nset_tcp_nodelay true\nuser root\n",
         ),
-        Zaichik | ZaichikSpin | ZaichikAsyncStd | Relay64 | Relay256 | Relay1024 | RelaySpin | Redis => None,
+        Zaichik | ZaichikSpin | ZaichikAsyncStd | Relay64 | Relay256 | Relay1024 | RelaySpin | RabbitMq
+        | Redis => None,
     }
 }
 

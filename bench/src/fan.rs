@@ -46,7 +46,7 @@ pub(crate) fn run(
     broker: &mut Process,
     messages: u64,
 ) -> Result<Sample> {
-    let dialect = contender.dialect();
+    let dialect = contender.dialect()?;
     let mut blocks = Vec::new();
     let mut readers = Vec::new();
     let mut publishers = Vec::new();

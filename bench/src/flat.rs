@@ -6,6 +6,7 @@ use anyhow::{Context, Result};
 use zaichik_proto::AckLevel;
 
 use crate::contender::Contender;
+use crate::dialect::zaichik::Client;
 use crate::dialect::{Dialect, zaichik};
 use crate::footprint::{self, Scale};
 use crate::guarantees::{self, PAYLOAD, Publishing, TOPIC};
@@ -31,6 +32,8 @@ pub(crate) enum Background {
     Spread(u64),
     /// This number of idle connections with a subscription to another topic.
     Connections(u64),
+    /// This number of members of a shared subscription to the topic, each of which holds a message and gets no more.
+    Members(u64),
     /// A topic that keeps everything, or one that drops its oldest message for each new one.
     Log {
         /// Whether it is at its limit.
@@ -42,6 +45,13 @@ impl Background {
     pub(crate) fn run(self, broker: &Process, messages: u64, scale: Scale) -> Result<Sample> {
         let messages = messages.next_multiple_of(WRITE as u64);
         let mut publisher = guarantees::connect(broker.port)?;
+        if let Self::Members(_) = self {
+            publisher.create(TOPIC, zaichik::retained())?;
+        }
+        let _members = match self {
+            Self::Members(count) => members(broker.port, count.min(scale.descriptors / 2))?,
+            _ => Vec::new(),
+        };
         let _open = match self {
             Self::Topics(count) => {
                 let names = footprint::names(count / scale.divisor);
@@ -50,7 +60,7 @@ impl Background {
             Self::Connections(count) => {
                 footprint::connections(Dialect::Zaichik, broker.port, count / scale.divisor, scale)?
             }
-            Self::Spread(_) | Self::Log { .. } => Vec::new(),
+            Self::Members(_) | Self::Spread(_) | Self::Log { .. } => Vec::new(),
         };
         let frames = match self {
             Self::Spread(count) => {
@@ -59,6 +69,13 @@ impl Background {
                     publisher.create_all(names, zaichik::retained())?;
                 }
                 writes(&names)
+            }
+            Self::Members(count) => {
+                let frames = writes(&[TOPIC.to_owned()]);
+                // One for each of them, so that none has room for more.
+                let held = count.next_multiple_of(WRITE as u64);
+                guarantees::publish_frames(&mut publisher, &frames, WRITE as u64, PUBLISHING, held)?;
+                frames
             }
             Self::Topics(_) | Self::Connections(_) | Self::Log { is_full: false } => {
                 publisher.create(TOPIC, zaichik::retained())?;
@@ -81,6 +98,16 @@ impl Background {
     pub(crate) const fn admits(contender: Contender) -> bool {
         matches!(contender, Contender::Zaichik)
     }
+}
+
+/// Members of a shared subscription to the topic, with a window of 1.
+fn members(port: u16, count: u64) -> Result<Vec<Client>> {
+    let join = |_| {
+        let mut client = Client::connect(port)?;
+        client.join(TOPIC, 1, false)?;
+        Ok(client)
+    };
+    (0..count).map(join).collect()
 }
 
 /// Writes of [`WRITE`] frames with one message each, to the topics in turn: enough for every topic, at least one.

@@ -65,7 +65,7 @@ impl Footprint {
     }
 
     pub(crate) fn run(self, contender: Contender, broker: &Process, scale: Scale) -> Result<Sample> {
-        let dialect = contender.dialect();
+        let dialect = contender.dialect()?;
         thread::sleep(scale.settle);
         let before = broker.memory()?;
         let (count, beyond, _open) = match self {

@@ -35,7 +35,7 @@ const READ_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Closed loop: each message is sent when the previous one has arrived. One thread has both connections.
 pub(crate) fn echo(contender: Contender, broker: &mut Process, duration: Duration) -> Result<Sample> {
-    let dialect = contender.dialect();
+    let dialect = contender.dialect()?;
     let mut block = Block::new(dialect, TOPIC, PAYLOAD, BLOCK);
     let expected = Expected { messages: u64::MAX, block: block.messages() };
     let socket = dialect.subscribe(broker.port, TOPIC).context("the subscriber")?;
@@ -70,7 +70,7 @@ pub(crate) fn echo(contender: Contender, broker: &mut Process, duration: Duratio
 /// Open loop: messages are due at fixed moments, and latencies start when messages are due, whatever delays them.
 pub(crate) fn rate(contender: Contender, broker: &mut Process, duration: Duration) -> Result<Sample> {
     let messages = RATE * u64::try_from(duration.as_millis())? / 1_000;
-    let dialect = contender.dialect();
+    let dialect = contender.dialect()?;
     let block = Block::new(dialect, TOPIC, PAYLOAD, BLOCK);
     let expected = Expected { messages, block: block.messages() };
     let socket = dialect.subscribe(broker.port, TOPIC).context("the subscriber")?;

@@ -41,6 +41,7 @@ mod storage;
 mod subscriber;
 mod text;
 mod wire;
+mod workers;
 mod workload;
 
 use std::fs;
@@ -111,8 +112,10 @@ fn measure(options: &Options) -> Result<()> {
             let rows = runner.run(workload, &contenders);
             let (group, metrics) = (workload.kind.group(), workload.kind.metrics().to_vec());
             let table = Table { group, workload: workload.name, about: workload.about, metrics, rows };
-            if matches!(group, "fan" | "latency") {
-                print!("{}", text::table(&table, style));
+            match group {
+                "fan" | "latency" => print!("{}", text::table(&table, style)),
+                "workers" => print!("{}", text::beside_peers(&table, style)),
+                _ => {}
             }
             report.tables.push(table);
         }

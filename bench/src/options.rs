@@ -107,7 +107,7 @@ pub(crate) struct Options {
     /// Number of rounds; tables show their medians
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) rounds: u32,
-    /// Workloads or groups to run: fan, latency, guarantees, flat, footprint [default: all]
+    /// Workloads or groups to run: fan, latency, guarantees, workers, flat, footprint [default: all]
     #[arg(long, value_delimiter = ',')]
     pub(crate) only: Vec<String>,
     /// Contenders to run; `relay` means every relay [default: all that are installed]

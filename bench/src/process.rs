@@ -1,7 +1,7 @@
 //! A contender's process, its processor time and its memory.
 
 use std::fs::{self, File};
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::thread;
@@ -11,6 +11,7 @@ use anyhow::{Context, Result, bail};
 use rustix::process::{Pid, Resource, Rlimit, Signal, getrlimit, kill_process, setrlimit};
 
 use crate::contender::{Contender, Programs};
+use crate::wire::free_port;
 
 /// Maximum time until a contender accepts connections.
 const START: Duration = Duration::from_secs(20);
@@ -161,11 +162,6 @@ pub(crate) fn raise_descriptors() -> u64 {
     let is_raised = setrlimit(Resource::Nofile, raised).is_ok();
     let limit = if is_raised { limit.maximum } else { limit.current };
     limit.unwrap_or(u64::MAX)
-}
-
-pub(crate) fn free_port() -> Result<u16> {
-    let listener = TcpListener::bind("127.0.0.1:0").context("looking for a free port")?;
-    Ok(listener.local_addr()?.port())
 }
 
 /// User and system time of /proc/PID/stat. The command's name, in parentheses, may contain anything.

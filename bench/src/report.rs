@@ -118,6 +118,18 @@ impl Table {
         [named.filter(|row| !row.samples().is_empty()), best]
     }
 
+    /// The other broker with the highest median in the first column, if one took part.
+    pub(crate) fn best_peer(&self) -> Option<&Row> {
+        let metric = self.metrics.first()?;
+        let of = |row: &Row| row.medians().get(metric).copied().unwrap_or_default();
+        let is_other = |row: &&Row| {
+            !row.contender.starts_with("zaichik")
+                && !row.contender.starts_with("relay")
+                && !row.samples().is_empty()
+        };
+        self.rows.iter().filter(is_other).max_by(|a, b| of(a).total_cmp(&of(b)))
+    }
+
     /// The median over all rounds of the ratio of two rows in the first column.
     pub(crate) fn ratio(&self, row: &Row, to: &Row) -> Option<f64> {
         let metric = self.metrics.first()?;

@@ -19,6 +19,12 @@ pub(crate) fn table(table: &Table, style: Style) -> String {
     compared(table, &against, best.filter(|_| against.len() > 1), style)
 }
 
+/// A workload's table; the first figures are compared with those of the best other broker, if one took part.
+pub(crate) fn beside_peers(table: &Table, style: Style) -> String {
+    let against: Vec<_> = table.best_peer().map(|row| ("/ best other broker", row)).into_iter().collect();
+    compared(table, &against, None, style)
+}
+
 /// A workload's table; the first figures are compared with those of the rows `against`, and `best` is marked.
 pub(crate) fn compared(table: &Table, against: &[(&str, &Row)], best: Option<&Row>, style: Style) -> String {
     let (cells, notes) = cells(table, against, best);

@@ -1,9 +1,15 @@
 //! Functions on blocking sockets for every dialect.
 
 use std::io::Read;
-use std::net::TcpStream;
+use std::net::{TcpListener, TcpStream};
 
 use anyhow::{Context, Result, ensure};
+
+/// A port of this machine on which nobody listens.
+pub(crate) fn free_port() -> Result<u16> {
+    let listener = TcpListener::bind("127.0.0.1:0").context("looking for a free port")?;
+    Ok(listener.local_addr()?.port())
+}
 
 /// A connection to a broker on this machine, without Nagle's delay.
 pub(crate) fn connect(port: u16) -> Result<TcpStream> {

@@ -12,6 +12,7 @@ use crate::guarantees::{self, Guarantee, Publishing};
 use crate::latency;
 use crate::metric::{Metric, Sample};
 use crate::process::Process;
+use crate::workers::Workers;
 
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Workload {
@@ -28,6 +29,8 @@ pub(crate) enum Kind {
     Echo,
     /// Messages at a fixed rate.
     Rate,
+    /// One queue that is shared among members.
+    Workers(Workers),
     /// The cost of a guarantee.
     Guarantee(Guarantee),
     /// The cost of a publish while the broker holds other data.
@@ -113,6 +116,16 @@ pub(crate) const ALL: &[Workload] = &[
         "consume a backlog and commit, window 1",
         Kind::Guarantee(Guarantee::Backlog { window: 1 }),
     ),
+    workload(
+        "workers",
+        "one queue, one publisher, 10 members with a window of 256 that acknowledge each message",
+        Kind::Workers(Workers { keys: 0 }),
+    ),
+    workload(
+        "workers-keys",
+        "the same with 100,000 keys, each of which is at one member at a time",
+        Kind::Workers(Workers { keys: 100_000 }),
+    ),
     workload("flat-topics-1", "publish to the only topic", Kind::Flat(Background::Topics(0))),
     workload(
         "flat-topics-99999",
@@ -129,6 +142,16 @@ pub(crate) const ALL: &[Workload] = &[
         "flat-idle-10000",
         "publish beside 10,000 idle subscribers of another topic",
         Kind::Flat(Background::Connections(10_000)),
+    ),
+    workload(
+        "flat-members-1",
+        "publish to a topic with one member of a shared subscription, whose window is full",
+        Kind::Flat(Background::Members(1)),
+    ),
+    workload(
+        "flat-members-1000",
+        "publish to a topic with 1,000 such members",
+        Kind::Flat(Background::Members(1_000)),
     ),
     workload(
         "flat-full",
@@ -178,6 +201,7 @@ impl Kind {
             Self::Fan(_) => "fan",
             Self::Echo | Self::Rate => "latency",
             Self::Guarantee(_) => "guarantees",
+            Self::Workers(_) => "workers",
             Self::Flat(_) => "flat",
             Self::Footprint(_) | Self::Startup => "footprint",
         }
@@ -186,7 +210,7 @@ impl Kind {
     /// The columns of its table; the first one is compared with the relays.
     pub(crate) const fn metrics(self) -> &'static [Metric] {
         match self {
-            Self::Fan(_) | Self::Guarantee(_) | Self::Flat(_) => {
+            Self::Fan(_) | Self::Guarantee(_) | Self::Workers(_) | Self::Flat(_) => {
                 &[Metric::Rate, Metric::CpuPerMillion, Metric::PeakMemory]
             }
             Self::Echo | Self::Rate => &[Metric::P50, Metric::P99, Metric::P999, Metric::CpuPerMillion],
@@ -198,6 +222,8 @@ impl Kind {
 
     pub(crate) fn admits(self, contender: Contender) -> bool {
         match self {
+            Self::Workers(workers) => workers.admits(contender),
+            _ if contender.is_queue() => false,
             Self::Fan(_) => !contender.spins(),
             Self::Echo | Self::Rate => !matches!(contender, Contender::Relay64 | Contender::Relay1024),
             Self::Guarantee(_) => contender.is_zaichik() && !contender.spins(),
@@ -212,7 +238,12 @@ impl Kind {
     /// The number of rounds, if `requested` are requested: memory and starts vary little between runs.
     pub(crate) fn rounds(self, requested: u32) -> u32 {
         match self {
-            Self::Fan(_) | Self::Echo | Self::Rate | Self::Guarantee(_) | Self::Flat(_) => requested,
+            Self::Fan(_)
+            | Self::Echo
+            | Self::Rate
+            | Self::Guarantee(_)
+            | Self::Workers(_)
+            | Self::Flat(_) => requested,
             Self::Footprint(_) => requested.min(3),
             Self::Startup => 1,
         }
@@ -222,7 +253,7 @@ impl Kind {
     pub(crate) fn first_guess(self) -> Option<u64> {
         match self {
             Self::Fan(shape) => Some((20_000 / shape.deliveries()).max(20)),
-            Self::Guarantee(_) | Self::Flat(_) => Some(1_000),
+            Self::Guarantee(_) | Self::Workers(_) | Self::Flat(_) => Some(1_000),
             Self::Echo | Self::Rate | Self::Footprint(_) | Self::Startup => None,
         }
     }
@@ -245,6 +276,7 @@ impl Kind {
             Self::Fan(shape) => fan::run(shape, contender, broker, messages),
             Self::Echo => latency::echo(contender, broker, length.latency),
             Self::Rate => latency::rate(contender, broker, length.latency),
+            Self::Workers(workers) => workers.run(contender, broker, messages),
             Self::Guarantee(guarantee) => guarantees::run(guarantee, broker, messages),
             Self::Flat(background) => background.run(broker, messages, length.footprint),
             Self::Footprint(footprint) => footprint.run(contender, broker, length.footprint),

@@ -5,11 +5,21 @@
 
 #![expect(clippy::arithmetic_side_effects, clippy::expect_used, clippy::print_stdout, reason = "a benchmark")]
 
-use zaichik_proto::{AckLevel, ClientFrame, Commit, TopicOptions};
-use zaichik_testkit::{Connections, encoded, publish_equal};
+use std::collections::BTreeMap;
+
+use bytes::Buf;
+use zaichik_engine::Outbound;
+use zaichik_proto::{AckLevel, ClientFrame, Commit, FrameHeader, HEADER_LEN, TopicOptions, Version};
+use zaichik_testkit::{Connections, Member, encoded, publish_equal, requests};
 
 /// Messages of one round: the frames of 128 bytes that one read of 64 KiB holds.
 const MESSAGES: usize = 400;
+
+/// Members of a shared subscription.
+const MEMBERS: usize = 10;
+
+/// The kind of a Delivery.
+const DELIVERY: u8 = 0x49;
 
 /// A name, and a function that runs the scenario for a number of rounds.
 type Scenario = (&'static str, fn(usize));
@@ -22,6 +32,8 @@ const SCENARIOS: &[Scenario] = &[
     ("acknowledged", |rounds| fan_out(rounds, 1, AckLevel::Accepted)),
     ("one_at_a_time", one_at_a_time),
     ("committed", committed),
+    ("workers", |rounds| workers(rounds, false)),
+    ("workers_by_key", |rounds| workers(rounds, true)),
 ];
 
 fn main() {
@@ -73,6 +85,59 @@ fn committed(rounds: usize) {
         offset += (MESSAGES / 4) as u64;
         let commit = Commit { request: 1, subscription: 1, offset: offset - 1, rewind: None, quiet: false };
         connections.send(subscriber, &encoded(&ClientFrame::Commit(commit)));
+    }
+}
+
+/// Ten members of a shared subscription with a window of 256: each acknowledges what it got of a full read of messages. With
+/// `by_key` each message has another key.
+fn workers(rounds: usize, by_key: bool) {
+    let (mut connections, publisher) = prepare();
+    for _ in 0..MEMBERS {
+        let connection = connections.accept();
+        connections.send(connection, &requests(|client| client.hello_as(Version::Two, b"")));
+        let member = Member::new(1, "topic", "workers").window(256).deadline(30_000_000);
+        let member = if by_key { member.by_key() } else { member };
+        connections.send(connection, &requests(|client| client.join(member)));
+    }
+    let publish = |message: usize| {
+        let key = message.to_le_bytes();
+        publish_equal("topic", AckLevel::None, 1, by_key.then_some(&key[..]))
+    };
+    let bytes: Vec<u8> = (0..MESSAGES).flat_map(publish).collect();
+    let mut acknowledged = 0;
+    let mut got: BTreeMap<usize, Vec<(u64, u32)>> = BTreeMap::new();
+    for _ in 0..rounds {
+        let mut left = &bytes[..];
+        while !left.is_empty() {
+            connections.read(publisher, &mut left, usize::MAX);
+            connections.settle(publisher, |connection, output| {
+                take_deliveries(output, got.entry(connection).or_default());
+            });
+        }
+        for (connection, ranges) in core::mem::take(&mut got) {
+            acknowledged += ranges.iter().map(|(_, count)| *count as usize).sum::<usize>();
+            if !ranges.is_empty() {
+                connections.send(connection, &requests(|client| client.ack(1, &ranges)));
+            }
+        }
+    }
+    assert_eq!(acknowledged, rounds * MESSAGES, "each message goes to one member");
+}
+
+/// Reads output, and lists the first offset and the number of messages of each Delivery in it.
+fn take_deliveries(output: &mut Outbound, ranges: &mut Vec<(u64, u32)>) {
+    while output.has_remaining() {
+        let mut header = [0; HEADER_LEN];
+        output.copy_to_slice(&mut header);
+        let mut left = FrameHeader::from_bytes(header).expect("a header").body_len as usize;
+        if header[4] == DELIVERY {
+            // The number of the subscription, its rewind number and the attempt.
+            output.advance(12);
+            let count = output.get_u32_le();
+            ranges.push((output.get_u64_le(), count));
+            left -= 24;
+        }
+        output.advance(left);
     }
 }
 

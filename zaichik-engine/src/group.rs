@@ -157,18 +157,19 @@ impl Group {
         Some(Offer { from: self.next, records, attempt: 1, is_new: true })
     }
 
-    /// Whether a new record with this key has to wait for an earlier one.
-    pub(crate) fn is_busy(&self, key: u64) -> bool {
-        key != 0 && self.keys.is_busy(key)
+    /// A new record with this key is about to be [handed out](Self::hand_out); returns whether it may be, or has to wait for an
+    /// earlier one.
+    pub(crate) fn begin(&mut self, key: u64) -> bool {
+        key == 0 || self.keys.begin(key)
     }
 
-    /// A member got records of an offer, from its first one on; the log goes on at `next`.
+    /// A member got records of an offer, from its first one on, whose keys have [begun](Self::begin) if they are new; the log
+    /// goes on at `next`.
     pub(crate) fn hand_out(&mut self, member: u64, offer: &Offer, run: (&[u32], &[u64]), times: Times) {
         let (sizes, keys) = run;
         let first = offer.from.offset;
         if offer.is_new {
             self.next = times.next;
-            keys.iter().filter(|key| **key != 0).for_each(|key| self.keys.begin(*key));
         } else {
             self.again = times.next;
             for (offset, _) in (first..).zip(sizes) {

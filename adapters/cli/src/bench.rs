@@ -3,7 +3,9 @@
 mod alarm;
 mod echo;
 mod environment;
+mod keys;
 mod latency;
+mod member;
 mod number;
 mod options;
 mod plan;
@@ -14,6 +16,7 @@ mod run;
 mod run_state;
 mod server;
 mod subscriber;
+mod tally;
 mod text;
 mod verdict;
 mod verify;
@@ -28,7 +31,7 @@ use zaichik_tokio::{Client, ClientError};
 
 use crate::failure::{Code, Failure};
 use crate::printable::printable_json;
-use options::{Ack, Common, Load, Publishing, Subscribing};
+use options::{Ack, Common, Load, Publishing, Subscribing, Working};
 use plan::{Amount, Plan};
 use report::Report;
 
@@ -102,6 +105,21 @@ enum Measurement {
         publishing: Publishing,
         #[command(flatten)]
         subscribing: Subscribing,
+    },
+    /// One queue whose messages are shared among members, each of which acknowledges every message that it gets.
+    ///
+    /// Publishers stay at most 4 MiB ahead of the acknowledgements. Verified is that each message is acknowledged once, and with
+    /// --by-key that messages of one key come one at a time, in order. What is handed out again is counted. The
+    /// subscription is removed after the run.
+    Workers {
+        #[command(flatten)]
+        common: Common,
+        #[command(flatten)]
+        load: Load,
+        #[command(flatten)]
+        publishing: Publishing,
+        #[command(flatten)]
+        working: Working,
     },
     /// Round trips, one message at a time on one connection (closed loop).
     ///
@@ -177,6 +195,9 @@ impl Measurement {
             Self::Pubsub { common, load, publishing, subscribing } => Plan::new("pubsub", common)?
                 .with_publishers(publishing, load, (Amount::Messages(MESSAGES), 0))?
                 .with_subscribers(subscribing),
+            Self::Workers { common, load, publishing, working } => Plan::new("workers", common)?
+                .with_publishers(publishing, load, (Amount::Messages(MESSAGES), 0))?
+                .with_members(working),
             Self::Echo { common, load, ack, window } => {
                 let amount = (Amount::Messages(ROUND_TRIPS), WARM_UP);
                 let plan = Plan::new("echo", common)?.with_load(load, amount);
@@ -197,6 +218,7 @@ impl Measurement {
             Self::Pub { common, .. }
             | Self::Sub { common, .. }
             | Self::Pubsub { common, .. }
+            | Self::Workers { common, .. }
             | Self::Echo { common, .. }
             | Self::Latency { common, .. } => common,
         }

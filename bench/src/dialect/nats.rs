@@ -14,8 +14,8 @@ pub(crate) const MAX_LINE: usize = 64 << 10;
 /// Subscriptions to send before reading the server's answers.
 const CHUNK: usize = 500;
 
-const PING: &[u8] = b"PING\r\n";
-const PONG: &[u8] = b"PONG\r\n";
+pub(crate) const PING: &[u8] = b"PING\r\n";
+pub(crate) const PONG: &[u8] = b"PONG\r\n";
 
 /// Opens a connection, and waits for the server's answer.
 pub(crate) fn connect(port: u16) -> Result<TcpStream> {

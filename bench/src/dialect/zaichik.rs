@@ -8,8 +8,8 @@ use anyhow::{Context, Result, ensure};
 use bytes::{Buf, BytesMut};
 use zaichik_proto::{
     AckLevel, ClientFrame, CreateTopic, Durable, FrameHeader, HEADER_LEN, Hello, Limits, MAGIC, OnConflict,
-    PROTOCOL_VERSION, Publish, Record, Records, ServerDecoder, ServerFrame, Start, Subscribe, TopicOptions,
-    Version,
+    PROTOCOL_VERSION, Publish, Record, Records, ServerDecoder, ServerFrame, Start, Subscribe,
+    SubscribeShared, TopicOptions, Version,
 };
 
 use crate::wire;
@@ -61,11 +61,25 @@ pub(super) fn publish(topic: &str, payload: &[u8]) -> Vec<u8> {
 }
 
 pub(crate) fn publish_records(topic: &str, ack: AckLevel, request: u32, payloads: &[&[u8]]) -> Vec<u8> {
+    let records = payloads.iter().map(|payload| Record { body: payload, ..Record::default() });
+    publish_all(topic, ack, request, records)
+}
+
+/// An acknowledged publish of one record with a key.
+pub(crate) fn publish_keyed(topic: &str, request: u32, key: &[u8], payload: &[u8]) -> Vec<u8> {
+    let record = Record { body: payload, key: Some(key), ..Record::default() };
+    publish_all(topic, AckLevel::Accepted, request, [record].into_iter())
+}
+
+fn publish_all<'a>(
+    topic: &str,
+    ack: AckLevel,
+    request: u32,
+    all: impl ExactSizeIterator<Item = Record<'a>>,
+) -> Vec<u8> {
+    let count = u32::try_from(all.len()).unwrap_or(u32::MAX);
     let mut records = Vec::new();
-    for payload in payloads {
-        Record { body: payload, ..Record::default() }.encode(&mut records);
-    }
-    let count = u32::try_from(payloads.len()).unwrap_or(u32::MAX);
+    all.for_each(|record| record.encode(&mut records));
     let records = Records::from_encoded(count, &records);
     let mut out = BytesMut::new();
     let topic = topic.as_bytes();
@@ -148,6 +162,31 @@ impl Client {
         let durable = Durable { name, on_conflict: OnConflict::TakeOver, epoch: 0, inactive_ttl_micros: 0 };
         self.send_frame(&subscription(0, topic, window, Some(durable)))?;
         self.answer("Subscribed", |frame| matches!(frame, ServerFrame::Subscribed(_)))
+    }
+
+    /// Joins a shared subscription from the topic's beginning with id 0, and waits for the answer. A member may hold a record
+    /// for 30 s.
+    pub(crate) fn join(&mut self, topic: &str, window: u32, by_key: bool) -> Result<()> {
+        self.send_frame(&ClientFrame::SubscribeShared(SubscribeShared {
+            request: 1,
+            subscription: 0,
+            topic: topic.as_bytes(),
+            name: "workers",
+            start: Start::Earliest,
+            window,
+            window_bytes: 0,
+            max_attempts: 0,
+            dead_letter: b"",
+            ack_deadline_micros: 30_000_000,
+            max_span: 0,
+            inactive_ttl_micros: 0,
+            by_key,
+        }))?;
+        self.answer("Subscribed", |frame| matches!(frame, ServerFrame::Subscribed(_)))
+    }
+
+    pub(crate) const fn socket(&self) -> &TcpStream {
+        &self.socket
     }
 
     pub(crate) fn send(&mut self, bytes: &[u8]) -> Result<()> {

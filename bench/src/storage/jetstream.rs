@@ -11,12 +11,12 @@ use crate::dialect::nats::{MAX_LINE, connect};
 use crate::wire;
 
 /// A stream in files, without limits.
-const STREAM: &str =
+pub(super) const STREAM: &str =
     r#"{"name":"s","subjects":["t0"],"storage":"file","retention":"limits","num_replicas":1}"#;
 
 /// A connection that publishes to the stream.
 #[derive(Debug)]
-pub(super) struct JetStream {
+pub(crate) struct JetStream {
     socket: TcpStream,
     writes: Vec<u8>,
     burst: u64,
@@ -25,14 +25,14 @@ pub(super) struct JetStream {
 }
 
 impl JetStream {
-    /// Creates the stream unless it exists.
-    pub(super) fn new(port: u16, payloads: &[Vec<u8>]) -> Result<Self> {
+    /// Creates the stream unless it exists, which has the name `s` and the subject `t0`.
+    pub(crate) fn new(port: u16, payloads: &[Vec<u8>], stream: &str) -> Result<Self> {
         let mut socket = connect(port)?;
         // Each connection has a subject of its own for its answers.
         let answers = format!("i{}", socket.local_addr()?.port());
-        let len = STREAM.len();
+        let len = stream.len();
         let create =
-            format!("SUB {answers} 1\r\nPUB $JS.API.STREAM.CREATE.s {answers} {len}\r\n{STREAM}\r\n");
+            format!("SUB {answers} 1\r\nPUB $JS.API.STREAM.CREATE.s {answers} {len}\r\n{stream}\r\n");
         socket.write_all(create.as_bytes())?;
         wire::read_line(&mut socket, MAX_LINE).context("the answer to the creation of a stream")?;
         let answer = wire::read_line(&mut socket, MAX_LINE)?;

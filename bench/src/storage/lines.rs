@@ -2,6 +2,8 @@
 
 use anyhow::{Result, ensure};
 
+use crate::dialect::nats::PING;
+
 /// Counts answers of two lines each, which begin as they should.
 #[derive(Debug)]
 pub(super) struct AnswerLines {
@@ -35,6 +37,10 @@ impl AnswerLines {
     }
 
     fn end_of_line(&mut self, line: &[u8]) -> Result<u64> {
+        // nats-server asks once whether the client is there. It waits for the answer for longer than any run.
+        if self.line == 0 && line == PING {
+            return Ok(0);
+        }
         ensure!(
             line.starts_with(self.begins[self.line]),
             "an answer says {:?}",
@@ -57,6 +63,13 @@ mod tests {
             let counts: Vec<_> = answers.chunks(size).map(|bytes| lines.feed(bytes).unwrap()).collect();
             assert_eq!(counts.iter().sum::<u64>(), 2, "{size}");
         }
+    }
+
+    #[test]
+    fn a_question_between_answers_is_no_answer() {
+        let mut lines = AnswerLines::new([b"MSG i", b"{"]);
+        assert_eq!(lines.feed(b"PING\r\nMSG i 1 3\r\n{}\r\nPING\r\n").unwrap(), 1);
+        assert!(lines.feed(b"MSG i 1 6\r\nPING\r\n").is_err());
     }
 
     #[test]

@@ -7,7 +7,7 @@ use anyhow::{Result, bail};
 use zaichik_measure::Latencies;
 
 /// A connection that publishes messages encoded beforehand; an answer says that a message is durable.
-pub(super) trait Publisher: Send {
+pub(crate) trait Publisher: Send {
     /// Messages of a write.
     fn burst(&self) -> u64;
 

@@ -11,7 +11,7 @@ use crate::dialect::redis::{array, connect};
 
 /// A connection that adds to a stream.
 #[derive(Debug)]
-pub(super) struct Redis {
+pub(crate) struct Redis {
     socket: TcpStream,
     writes: Vec<u8>,
     burst: u64,
@@ -20,7 +20,7 @@ pub(super) struct Redis {
 }
 
 impl Redis {
-    pub(super) fn new(port: u16, payloads: &[Vec<u8>]) -> Result<Self> {
+    pub(crate) fn new(port: u16, payloads: &[Vec<u8>]) -> Result<Self> {
         let add = |payload: &Vec<u8>| array(&[b"XADD", b"t0", b"*", b"p", payload]);
         Ok(Self {
             socket: connect(port)?,

@@ -12,7 +12,7 @@ use zaichik_proto::AckLevel;
 use zaichik_store_journal::{Files, check};
 
 use super::disk;
-use super::jetstream::JetStream;
+use super::jetstream::{self, JetStream};
 use super::postgres::{self, Postgres};
 use super::publisher::Publisher;
 use super::redis::Redis;
@@ -20,8 +20,9 @@ use super::zaichik::Zaichik;
 use crate::contender::{Contender, Programs, installed};
 use crate::guarantees::{PAYLOAD, TOPIC};
 use crate::payload;
-use crate::process::{Process, TemporaryFolder, free_port};
+use crate::process::{Process, TemporaryFolder};
 use crate::report::ContenderInfo;
+use crate::wire::free_port;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Server {
@@ -178,7 +179,7 @@ impl Server {
             Memory => Box::new(Zaichik::new(port, TOPIC, &payloads, AckLevel::Accepted)?),
             Red => Box::new(Redis::new(port, &payloads)?),
             Pg => Box::new(Postgres::new(port, &payloads)?),
-            Jet => Box::new(JetStream::new(port, &payloads)?),
+            Jet => Box::new(JetStream::new(port, &payloads, jetstream::STREAM)?),
         })
     }
 
@@ -190,7 +191,7 @@ impl Server {
 }
 
 /// The payloads of a write of this number of messages.
-pub(super) fn payloads(burst: u64) -> Vec<Vec<u8>> {
+pub(crate) fn payloads(burst: u64) -> Vec<Vec<u8>> {
     (0..burst).map(|message| payload::payload(message, burst, PAYLOAD)).collect()
 }
 

@@ -134,10 +134,12 @@ impl Twin {
             for offset in first..first + u64::from(offer.records) {
                 assert_eq!(self.attempts(offset) + 1, offer.attempt);
                 let key = self.key(offset);
-                if offer.is_new && (self.is_busy(key) || (key != 0 && keys.contains(&key))) {
-                    assert_eq!(self.group.is_busy(key), self.is_busy(key));
+                let is_busy = self.is_busy(key) || (key != 0 && keys.contains(&key));
+                if offer.is_new && !self.group.begin(key) {
+                    assert!(is_busy, "key {key} of {offset}");
                     break;
                 }
+                assert!(!offer.is_new || !is_busy, "key {key} of {offset}");
                 keys.push(key);
             }
             if keys.is_empty() {
@@ -337,7 +339,7 @@ impl Twin {
         assert_eq!(self.group.blocked(), count(|place| *place == Place::Blocked));
         assert_eq!(self.group.back(), count(|place| matches!(place, Place::Back { .. })));
         for key in 1..5 {
-            assert_eq!(self.group.is_busy(key), self.is_busy(key), "key {key}");
+            assert_eq!(self.group.keys.is_busy(key), self.is_busy(key), "key {key}");
         }
     }
 }

@@ -76,6 +76,7 @@ pub(crate) async fn run(plan: &Plan, server: &ServerArgs, shows: bool) -> Result
         interrupted,
         published: None,
         delivered: None,
+        acknowledged: None,
         round_trips: Some(Part::new(1, echo.counted, bytes, echo.span, &echo.latencies)),
         verify: Some(echo.verifier.verdict_for([(publisher, total)])),
     })

@@ -14,6 +14,9 @@ const MAX_PUBLISHERS: i64 = 512;
 /// Maximum subscribers of a run.
 const MAX_SUBSCRIBERS: i64 = 1_024;
 
+/// Maximum keys of a publisher.
+const MAX_KEYS: u64 = 10_000_000;
+
 /// Maximum messages of a publish.
 const MAX_BATCH: i64 = 256;
 
@@ -100,6 +103,23 @@ pub(crate) struct Subscribing {
     /// Maximum uncommitted messages; a commit is sent after each half window. 0: no commits.
     #[arg(long, value_name = "N", default_value_t = 256)]
     pub(crate) window: u32,
+}
+
+/// Options of the members of a shared subscription.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct Working {
+    /// Members, each with its own connection; each message goes to one of them.
+    #[arg(long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=MAX_SUBSCRIBERS))]
+    pub(crate) members: u32,
+    /// Maximum unacknowledged messages of a member.
+    #[arg(long, value_name = "N", default_value_t = 256, value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) window: u32,
+    /// Hand out messages of one key one at a time, in order.
+    #[arg(long)]
+    pub(crate) by_key: bool,
+    /// Keys of each publisher's messages.
+    #[arg(long, value_name = "N", default_value_t = 100_000, requires = "by_key", value_parser = clap::value_parser!(u64).range(1..=MAX_KEYS))]
+    pub(crate) keys: u64,
 }
 
 /// The answer that a publisher waits for.

@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use serde::{Serialize, Serializer};
 
+use super::keys::Keys;
 use super::number::grouped;
-use super::options::{Ack, Common, Load, Publishing, Subscribing};
+use super::options::{Ack, Common, Load, Publishing, Subscribing, Working};
 use super::verify::PUBLISHER_BITS;
 use crate::failure::{Code, Failure};
 
@@ -23,6 +24,12 @@ pub(crate) struct Plan {
     pub(crate) size: Option<usize>,
     pub(crate) pubs: u32,
     pub(crate) subs: u32,
+    /// Members of a shared subscription.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) members: Option<u32>,
+    /// The number of keys of each publisher, if messages of one key are handed out one at a time.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) keys: Option<u64>,
     pub(crate) window: Option<u32>,
     #[serde(serialize_with = "ack_name")]
     pub(crate) ack: Option<Ack>,
@@ -57,6 +64,8 @@ impl Plan {
             size: None,
             pubs: 0,
             subs: 0,
+            members: None,
+            keys: None,
             window: None,
             ack: None,
             batch: None,
@@ -110,6 +119,19 @@ impl Plan {
         self
     }
 
+    /// Adds members of a shared subscription.
+    pub(crate) const fn with_members(mut self, working: &Working) -> Self {
+        self.members = Some(working.members);
+        self.window = Some(working.window);
+        self.keys = if working.by_key { Some(working.keys) } else { None };
+        self
+    }
+
+    /// The keys of a publisher's messages, if they have any.
+    pub(crate) fn keys(&self, publisher: u64) -> Option<Keys> {
+        self.keys.map(|count| Keys { publisher, count })
+    }
+
     /// The number of a publisher, unique among all runs.
     pub(crate) fn publisher(&self, index: u32) -> u64 {
         (self.run << PUBLISHER_BITS) | u64::from(index)
@@ -157,6 +179,12 @@ impl fmt::Display for Plan {
         write!(f, " pubs={pubs}")?;
         if *subs > 0 {
             write!(f, " subs={subs}")?;
+        }
+        if let Some(members) = self.members {
+            write!(f, " members={members}")?;
+        }
+        if let Some(keys) = self.keys {
+            write!(f, " by-key keys={}", grouped(keys))?;
         }
         if let Some(window) = self.window {
             write!(f, " window={window}")?;

@@ -49,11 +49,12 @@ impl Progress {
         let all = MultiProgress::with_draw_target(ProgressDrawTarget::stderr());
         let warmup = plan.warmup.unwrap_or_default();
         let messages = plan.messages().map(|messages| messages.saturating_add(warmup));
-        let copies = u64::from(plan.subs);
+        let copies = plan.members.map_or_else(|| u64::from(plan.subs), |_| 1);
+        let name = if plan.members.is_some() { "Acknowledge" } else { "Deliver" };
         let is_publisher = plan.size.is_some() && plan.pubs > 0;
         let publish = is_publisher.then(|| Line::new(&all, "Publish", plan, messages)).transpose()?;
         let delivered = messages.map(|messages| messages.saturating_mul(copies));
-        let deliver = (copies > 0).then(|| Line::new(&all, "Deliver", plan, delivered)).transpose()?;
+        let deliver = (copies > 0).then(|| Line::new(&all, name, plan, delivered)).transpose()?;
         let lines = Arc::new(Lines { state: Arc::clone(state), publish, deliver });
         let ticking = Arc::clone(&lines);
         let task = tokio::spawn(async move {

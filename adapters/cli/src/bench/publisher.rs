@@ -13,6 +13,7 @@ use zaichik_measure::{Latencies, Schedule};
 use zaichik_tokio::{Client, ClientError, Outgoing, PublishReceipt, Timestamp};
 
 use super::alarm::Alarm;
+use super::keys::Keys;
 use super::latency;
 use super::options::Ack;
 use super::plan::Plan;
@@ -48,6 +49,7 @@ pub(crate) struct Publisher {
     state: Arc<RunState>,
     topic: Arc<str>,
     payloads: Payloads,
+    keys: Option<Keys>,
     schedule: Option<Schedule>,
     /// Messages before the measured ones.
     warmup: u64,
@@ -112,6 +114,7 @@ impl Publisher {
             state: Arc::clone(state),
             topic: plan.topic.as_str().into(),
             payloads,
+            keys: plan.keys(publisher),
             schedule: plan.rate.map(|rate| Schedule::new(rate, plan.pubs, index)),
             warmup,
             total,
@@ -226,7 +229,14 @@ impl Publisher {
             None => StartTimes::Same(now, count),
         };
         let payloads = self.payloads.build(kind, number, start_times.all().map(Timestamp::as_micros));
-        let messages: Vec<Outgoing> = payloads.map(Outgoing::from).collect();
+        let keys = self.keys;
+        let messages: Vec<Outgoing> = payloads
+            .zip(number..)
+            .map(|(payload, number)| match keys {
+                None => Outgoing::from(payload),
+                Some(keys) => Outgoing::from(payload).key(keys.bytes(number)),
+            })
+            .collect();
         if kind == Kind::Measured && self.done.span.is_none() {
             let first = start_times.all().next().unwrap_or(now);
             self.done.span = Some((first, first));

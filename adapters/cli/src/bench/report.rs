@@ -25,6 +25,10 @@ pub(crate) struct Report {
     pub(crate) interrupted: bool,
     pub(crate) published: Option<Part>,
     pub(crate) delivered: Option<Part>,
+    /// Of members of a shared subscription: messages that the broker knows to be done. Latencies end when a member receives a
+    /// message.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) acknowledged: Option<Part>,
     pub(crate) round_trips: Option<Part>,
     pub(crate) verify: Option<Verdict>,
 }
@@ -102,6 +106,7 @@ impl Report {
         let parts = [
             ("published", &self.published),
             ("delivered", &self.delivered),
+            ("acknowledged", &self.acknowledged),
             ("round_trips", &self.round_trips),
         ];
         let mut out = String::new();
@@ -117,7 +122,7 @@ impl Report {
         out
     }
 
-    fn csv_cells(&self, name: &str, part: &Part) -> [(&'static str, String); 36] {
+    fn csv_cells(&self, name: &str, part: &Part) -> [(&'static str, String); 39] {
         let plan = &self.parameters;
         // Only deliveries are verified.
         let verdict = self.verify.filter(|_| name != "published");
@@ -144,11 +149,14 @@ impl Report {
             ("reordered", found(|verdict| verdict.reordered)),
             ("corrupted", found(|verdict| verdict.corrupted)),
             ("gaps", found(|verdict| verdict.gaps)),
+            ("redelivered", found(|verdict| verdict.redelivered)),
             ("interrupted", self.interrupted.to_string()),
             ("topic", plan.topic.clone()),
             ("size", optional(plan.size)),
             ("pubs", plan.pubs.to_string()),
             ("subs", plan.subs.to_string()),
+            ("members", optional(plan.members)),
+            ("keys", optional(plan.keys)),
             ("window", optional(plan.window)),
             ("ack", optional(plan.ack.map(super::options::Ack::name))),
             ("batch", optional(plan.batch)),

@@ -2,7 +2,7 @@
 
 use std::future::poll_fn;
 use std::pin::pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::task::Poll;
 use std::time::Duration;
 
@@ -15,6 +15,7 @@ use zaichik_tokio::{Client, ClientError, Overflow, RefusalCode, RequestError, To
 
 use super::alarm::{self, Alarm};
 use super::environment::Environment;
+use super::member::{Member, Worked, subscription_name, tally_of};
 use super::options::Ack;
 use super::plan::Plan;
 use super::progress::Progress;
@@ -23,6 +24,7 @@ use super::report::{Part, Report};
 use super::run_state::RunState;
 use super::server::{ServerCost, ServerWatch};
 use super::subscriber::{Received, Subscriber, Until, no_message};
+use super::tally::Tally;
 use super::verdict::Verdict;
 use crate::connect::ServerArgs;
 use crate::failure::{Code, Failure, notice};
@@ -44,6 +46,7 @@ const SPARE_REQUESTS: usize = 16;
 pub(crate) struct Outcome {
     pub(crate) published: Vec<Published>,
     pub(crate) received: Vec<Received>,
+    pub(crate) worked: Vec<Worked>,
     pub(crate) interrupted: bool,
 }
 
@@ -51,6 +54,7 @@ pub(crate) struct Outcome {
 enum ClientResult {
     Published(Published),
     Received(Received),
+    Worked(Worked),
 }
 
 /// Runs a plan's publishers and subscribers.
@@ -59,12 +63,16 @@ enum ClientResult {
 /// The broker is unreachable or refuses, or the run was interrupted twice.
 pub(crate) async fn run(plan: &Plan, server: &ServerArgs, shows: bool) -> Result<Report, Failure> {
     let step = u64::from(plan.batch.unwrap_or(1)).saturating_mul(plan.pubs.into());
-    let state = RunState::new(plan.subs, plan.size.unwrap_or_default(), step);
+    // The members of a shared subscription are one subscriber together.
+    let subscribers = plan.members.map_or(plan.subs, |_| 1);
+    let state = RunState::new(subscribers, plan.size.unwrap_or_default(), step);
     let signals = stop_signals()?;
     let control = connect(plan, server).await?;
     create_topic(&control, plan).await?;
     let watch = ServerWatch::start(control).await;
     let subscribers = subscribe(plan, server, &state, watch.window_bytes()).await?;
+    let tally = Arc::new(Mutex::new(Tally::new(plan)));
+    let members = join(plan, server, &state, &tally).await?;
     let publishers = if plan.size.is_some() { publish(plan, server, &state).await? } else { Vec::new() };
     if publishers.is_empty() {
         notice(format_args!(
@@ -73,9 +81,13 @@ pub(crate) async fn run(plan: &Plan, server: &ServerArgs, shows: bool) -> Result
         ));
     }
     let progress = shows.then(|| Progress::start(&state, plan)).transpose()?;
-    let outcome = run_clients(plan, &state, publishers, subscribers, signals).await;
+    let outcome = run_clients(plan, &state, (publishers, subscribers, members), signals).await;
     drop(progress);
-    let report = report(plan, outcome?)?;
+    if plan.members.is_some() {
+        // If it fails, the broker removes the subscription a minute later.
+        drop(watch.client().remove_subscription(&plan.topic, &subscription_name(plan)).await);
+    }
+    let report = report(plan, outcome?, &tally)?;
     Ok(Report { server: watch.cost().await, ..report })
 }
 
@@ -142,6 +154,20 @@ async fn subscribe(
     Ok(subscribers)
 }
 
+async fn join(
+    plan: &Plan,
+    server: &ServerArgs,
+    state: &Arc<RunState>,
+    tally: &Arc<Mutex<Tally>>,
+) -> Result<Vec<Member>, Failure> {
+    let mut members = Vec::new();
+    for _ in 0..plan.members.unwrap_or_default() {
+        let client = connect(plan, server).await?;
+        members.push(Member::join(client, state, tally, plan).await?);
+    }
+    Ok(members)
+}
+
 async fn publish(plan: &Plan, server: &ServerArgs, state: &Arc<RunState>) -> Result<Vec<Publisher>, Failure> {
     let mut publishers = Vec::new();
     for index in 0..plan.pubs {
@@ -155,14 +181,16 @@ async fn publish(plan: &Plan, server: &ServerArgs, state: &Arc<RunState>) -> Res
 async fn run_clients(
     plan: &Plan,
     state: &Arc<RunState>,
-    publishers: Vec<Publisher>,
-    subscribers: Vec<Subscriber>,
+    (publishers, subscribers, members): (Vec<Publisher>, Vec<Subscriber>, Vec<Member>),
     signals: impl Stream<Item = Signal>,
 ) -> Result<Outcome, Failure> {
     let mut clients = JoinSet::new();
     let is_alone = publishers.is_empty();
     for subscriber in subscribers {
         clients.spawn(async move { subscriber.run().await.map(ClientResult::Received) });
+    }
+    for member in members {
+        clients.spawn(async move { member.run().await.map(ClientResult::Worked) });
     }
     for publisher in publishers {
         if plan.rate.is_none() {
@@ -183,7 +211,8 @@ async fn run_clients(
             state.stop();
         }));
     }
-    let mut outcome = Outcome { published: Vec::new(), received: Vec::new(), interrupted: false };
+    let mut outcome =
+        Outcome { published: Vec::new(), received: Vec::new(), worked: Vec::new(), interrupted: false };
     let mut signals = pin!(signals);
     loop {
         let next = poll_fn(|cx| {
@@ -204,6 +233,12 @@ async fn run_clients(
                             state.stop();
                         }
                         outcome.received.push(received);
+                    }
+                    Ok(ClientResult::Worked(worked)) => {
+                        if worked.timed_out {
+                            state.stop();
+                        }
+                        outcome.worked.push(worked);
                     }
                     Err(failure) => {
                         state.stop();
@@ -234,8 +269,8 @@ pub(crate) fn stop_signals() -> Result<impl Stream<Item = Signal> + Send, Failur
     Ok(arriving.fuse())
 }
 
-fn report(plan: &Plan, outcome: Outcome) -> Result<Report, Failure> {
-    let Outcome { published, received, interrupted } = outcome;
+fn report(plan: &Plan, outcome: Outcome, tally: &Mutex<Tally>) -> Result<Report, Failure> {
+    let Outcome { published, received, worked, interrupted } = outcome;
     let is_silent = |got: &Received| got.timed_out && got.verifier.is_untouched();
     if published.is_empty() && received.iter().all(is_silent) && !received.is_empty() {
         return Err(no_message(plan));
@@ -243,12 +278,13 @@ fn report(plan: &Plan, outcome: Outcome) -> Result<Report, Failure> {
     let publish = if published.is_empty() { None } else { Some(published_part(plan, &published)?) };
     let begin = published.iter().filter_map(|done| done.span).map(|(first, _)| first).min();
     let deliver = if received.is_empty() { None } else { Some(delivered_part(&received, begin)?) };
+    let acknowledged = if worked.is_empty() { None } else { Some(acknowledged_part(&worked, begin)?) };
     let totals: Vec<(u64, u64)> = published.iter().map(|done| (done.publisher, done.total)).collect();
     let may_stop_early = interrupted || plan.msgs.is_some() || plan.duration.is_some();
     let verify = (!received.is_empty()).then(|| {
         let verdicts = received.into_iter().map(|got| {
             if !totals.is_empty() {
-                return got.verifier.verdict_for(totals.clone());
+                return got.verifier.verdict_for(totals.iter().copied());
             }
             // A subscriber that timed out has missed publishers' ends, regardless of its stop condition.
             let ends = usize::try_from(plan.pubs).ok().filter(|_| got.timed_out || !may_stop_early);
@@ -256,6 +292,7 @@ fn report(plan: &Plan, outcome: Outcome) -> Result<Report, Failure> {
         });
         verdicts.fold(Verdict::default(), |all, one| all.and(&one))
     });
+    let verify = if worked.is_empty() { verify } else { Some(tally_of(tally).verdict(totals)) };
     Ok(Report {
         parameters: plan.clone(),
         environment: Environment::detect(),
@@ -263,6 +300,7 @@ fn report(plan: &Plan, outcome: Outcome) -> Result<Report, Failure> {
         interrupted,
         published: publish,
         delivered: deliver,
+        acknowledged,
         round_trips: None,
         verify,
     })
@@ -294,4 +332,17 @@ fn delivered_part(received: &[Received], begin: Option<zaichik_tokio::Timestamp>
     let first = received.iter().filter_map(|got| got.span).map(|(first, _)| first).min();
     let last = received.iter().filter_map(|got| got.span).map(|(_, last)| last).max();
     Ok(Part::new(received.len(), messages, bytes, begin.or(first).zip(last), &latencies))
+}
+
+/// The results of all members of a shared subscription.
+fn acknowledged_part(worked: &[Worked], begin: Option<zaichik_tokio::Timestamp>) -> Result<Part, Failure> {
+    let mut latencies = Latencies::in_microseconds()?;
+    for done in worked {
+        latencies.add(&done.latencies)?;
+    }
+    let messages = worked.iter().map(|done| done.messages).fold(0, u64::saturating_add);
+    let bytes = worked.iter().map(|done| done.bytes).fold(0, u64::saturating_add);
+    let first = worked.iter().filter_map(|done| done.span).map(|(first, _)| first).min();
+    let last = worked.iter().filter_map(|done| done.span).map(|(_, last)| last).max();
+    Ok(Part::new(worked.len(), messages, bytes, begin.or(first).zip(last), &latencies))
 }

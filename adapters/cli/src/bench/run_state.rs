@@ -20,6 +20,9 @@ pub(crate) struct RunState {
     pub(crate) clock: Clock,
     stopped: AtomicBool,
     stop: Notify,
+    /// Whether every message of a shared subscription is acknowledged.
+    is_complete: AtomicBool,
+    complete: Notify,
     /// When publishing began.
     begin: OnceLock<Timestamp>,
     published: AtomicU64,
@@ -38,6 +41,8 @@ impl RunState {
             clock: Clock::start(),
             stopped: AtomicBool::new(false),
             stop: Notify::new(),
+            is_complete: AtomicBool::new(false),
+            complete: Notify::new(),
             begin: OnceLock::new(),
             published: AtomicU64::new(0),
             reached: (0..subscribers).map(|_| Arc::default()).collect(),
@@ -62,6 +67,20 @@ impl RunState {
         let stop = self.stop.notified();
         if !self.is_stopped() {
             stop.await;
+        }
+    }
+
+    /// Ends the members of a shared subscription: every message is acknowledged.
+    pub(crate) fn complete(&self) {
+        self.is_complete.store(true, Ordering::SeqCst);
+        self.complete.notify_waiters();
+    }
+
+    /// Ready when every message of a shared subscription is acknowledged.
+    pub(crate) async fn completed(&self) {
+        let complete = self.complete.notified();
+        if !self.is_complete.load(Ordering::SeqCst) {
+            complete.await;
         }
     }
 
@@ -109,6 +128,13 @@ impl RunState {
         }
     }
 
+    /// Counts messages that the members of a shared subscription have acknowledged; together they are the only subscriber.
+    pub(crate) fn add_acknowledged(&self, messages: u64) {
+        if let Some(reached) = self.reached.first() {
+            reached.fetch_add(messages, Ordering::Relaxed);
+        }
+    }
+
     /// Wakes waiting publishers: a subscriber waits for them.
     pub(crate) fn wake_publishers(&self) {
         self.advanced.notify_waiters();
@@ -152,6 +178,20 @@ mod tests {
         let state = RunState::new(0, 1 << 20, 1);
         state.add_published(1 << 40);
         assert!(state.wait_for_room(1).now_or_never().is_some());
+    }
+
+    #[test]
+    fn members_are_one_subscriber_together_and_end_together() {
+        let state = RunState::new(1, 1 << 20, 1);
+        state.add_published(4);
+        let mut room = pin!(state.wait_for_room(1));
+        let mut completed = pin!(state.completed());
+        state.add_acknowledged(1);
+        assert!(room.as_mut().now_or_never().is_some());
+        assert!(completed.as_mut().now_or_never().is_none());
+        state.complete();
+        assert!(completed.now_or_never().is_some());
+        assert!(state.completed().now_or_never().is_some(), "even after the end");
     }
 
     #[test]

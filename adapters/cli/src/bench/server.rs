@@ -31,6 +31,11 @@ impl ServerWatch {
         Self { client, before }
     }
 
+    /// The connection that asks.
+    pub(crate) const fn client(&self) -> &Client {
+        &self.client
+    }
+
     /// Maximum uncommitted bytes of a subscription; the default if the broker does not report its limits.
     pub(crate) fn window_bytes(&self) -> u32 {
         let limits = self.before.as_ref().map_or_else(Limits::default, |info| info.limits);

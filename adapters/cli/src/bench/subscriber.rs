@@ -261,7 +261,7 @@ impl Committer {
 }
 
 /// Whether no message has arrived within the timeout.
-fn is_timed_out(
+pub(crate) fn is_timed_out(
     cx: &mut Context<'_>,
     mut silence: Pin<&mut Sleep>,
     timeout: Duration,

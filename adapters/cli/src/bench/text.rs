@@ -22,6 +22,7 @@ pub(crate) fn summary(report: &Report) -> String {
     let parts = [
         ("pub", if is_acked { "acked" } else { "sent" }, "ack", &report.published),
         ("sub", "delivered", "e2e", &report.delivered),
+        ("work", "acked", "e2e", &report.acknowledged),
         ("echo", "round trips", "rtt", &report.round_trips),
     ];
     for (name, what, latency, part) in parts {

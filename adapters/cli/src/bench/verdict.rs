@@ -13,9 +13,10 @@ pub(crate) struct Verdict {
     pub(crate) verified: u64,
     /// Messages that did not arrive although later ones of their publisher did, or its end.
     pub(crate) lost: u64,
-    /// Messages that arrived again.
+    /// Messages that arrived again, or were acknowledged twice.
     pub(crate) duplicated: u64,
-    /// Messages that arrived after later ones of their publisher.
+    /// Messages that arrived after later ones of their publisher; of a shared subscription by key, those that arrived before an
+    /// earlier one of their key was acknowledged, or after a later one.
     pub(crate) reordered: u64,
     /// Messages whose bytes differ from the published ones.
     pub(crate) corrupted: u64,
@@ -25,6 +26,11 @@ pub(crate) struct Verdict {
     pub(crate) unfinished: u64,
     /// Messages of other programs in the same topic; they are not faults.
     pub(crate) foreign: u64,
+    /// Messages that the broker handed out again, and said so; they are not faults.
+    pub(crate) redelivered: u64,
+    /// Whether messages may arrive in any order.
+    #[serde(skip)]
+    pub(crate) is_unordered: bool,
 }
 
 impl Verdict {
@@ -49,6 +55,8 @@ impl Verdict {
             gaps: self.gaps.saturating_add(other.gaps),
             unfinished: self.unfinished.saturating_add(other.unfinished),
             foreign: self.foreign.saturating_add(other.foreign),
+            redelivered: self.redelivered.saturating_add(other.redelivered),
+            is_unordered: self.is_unordered || other.is_unordered,
         }
     }
 }
@@ -57,6 +65,7 @@ impl Verdict {
 impl fmt::Display for Verdict {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.reordered {
+            0 if self.is_unordered => f.write_str("any order")?,
             0 => f.write_str("order ok")?,
             reordered => write!(f, "{} out of order", grouped(reordered))?,
         }
@@ -65,6 +74,7 @@ impl fmt::Display for Verdict {
         for (count, what) in [
             (self.corrupted, "corrupted"),
             (self.unfinished, "unfinished publishers"),
+            (self.redelivered, "redelivered"),
             (self.foreign, "foreign messages, ignored"),
         ] {
             if count > 0 {
@@ -81,6 +91,9 @@ mod tests {
 
     #[test]
     fn a_verdict_leaves_out_rare_findings_that_are_0() {
+        let unordered = Verdict { is_unordered: true, redelivered: 5, ..Verdict::default() };
+        assert_eq!(unordered.to_string(), "any order · 0 lost · 0 duplicated · 0 gaps · 5 redelivered");
+        assert!(unordered.holds());
         assert_eq!(Verdict::default().to_string(), "order ok · 0 lost · 0 duplicated · 0 gaps");
         let found = Verdict { reordered: 1_000, lost: 2, corrupted: 3, foreign: 4, ..Verdict::default() };
         assert_eq!(

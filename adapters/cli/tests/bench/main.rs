@@ -6,6 +6,7 @@
 mod disorder;
 mod endings;
 mod process;
+mod workers;
 
 use std::io::BufReader;
 use std::time::Duration;

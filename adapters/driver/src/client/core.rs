@@ -1,6 +1,8 @@
 //! The state shared by a client's handles and its background task: the state machine, and the wakers of the futures
 //! that wait for it.
 
+mod taking;
+
 use std::collections::BTreeSet;
 use std::io;
 use std::sync::{Arc, PoisonError};
@@ -100,11 +102,9 @@ impl Core {
         let now = self.clock.now();
         let value = step(&mut state, now);
         let has_made_requests = state.dispatch(now, &mut wakes);
-        // Taking a message may have made room for the next one, for which the stream was not polled.
-        let is_unasked =
-            state.is_paused && state.machine.wants_read() && !is_planted(Defect::ClientReadForgotten);
+        let may_read_again = state.may_read_again();
         let has_to_send = has_made_requests && !is_planted(Defect::ClientWriteForgotten);
-        if wake_task || is_unasked || has_to_send {
+        if wake_task || may_read_again || has_to_send {
             state.is_paused = false;
             wakes.extend(state.task.take());
         }

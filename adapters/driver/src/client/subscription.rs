@@ -265,15 +265,18 @@ impl Subscription {
         let id = self.id;
         let core = self.membership.owner.core();
         let topic = &self.topic;
-        let taken = core.quietly(|state, now| {
-            if let Some(event) = state.machine.poll_event(id) {
-                return Poll::Ready(Some(Ok((event, state.machine.hold(id)))));
-            }
-            if let Some(over) = state.over() {
-                return Poll::Ready(over.err().map(Err));
-            }
-            state.watch_subscription(id, topic, now, cx.waker());
-            Poll::Pending
+        let taken = core.take_event(id).map(|taken| Poll::Ready(Some(Ok(taken))));
+        let taken = taken.unwrap_or_else(|| {
+            core.quietly(|state, now| {
+                if let Some(event) = state.machine.poll_event(id) {
+                    return Poll::Ready(Some(Ok((event, state.machine.hold(id)))));
+                }
+                if let Some(over) = state.over() {
+                    return Poll::Ready(over.err().map(Err));
+                }
+                state.watch_subscription(id, topic, now, cx.waker());
+                Poll::Pending
+            })
         });
         taken.map(|taken| {
             let event = taken.map(|taken| {

@@ -11,7 +11,7 @@ use crate::broker::counters::bump;
 use crate::broker::members::Member;
 use crate::broker::turns::Turns;
 use crate::effects::Effects;
-use crate::group::{Group, MAX_BLOCKED, Offer, Times};
+use crate::group::{Group, MAX_BLOCKED, Offer, Run, Times};
 use crate::id::{MemberKey, SessionId};
 use crate::outbound::{LaneKind, Outbound};
 use crate::ring::Node;
@@ -256,14 +256,16 @@ impl Portion {
     /// What of these records, with which an offer begins, a member gets at once. With keys, a new record whose key is busy
     /// waits for it.
     fn of(group: &mut Group, offer: &Offer, data: &Bytes, hash_key: u128) -> Self {
-        let mut portion = Self::default();
         let by_key = group.options.by_key;
+        let records = usize::try_from(offer.records).unwrap_or(usize::MAX).min(Run::MAX_RUN);
+        let keys = Vec::with_capacity(if by_key { records } else { 0 });
+        let mut portion = Self { sizes: Vec::with_capacity(records), keys, ..Self::default() };
         let mut rest = &data[..];
         while let Ok((record, tail)) = RecordRef::split_first(rest) {
             let size = rest.len().saturating_sub(tail.len());
             if by_key {
                 let key = record.key().map_or(0, |key| hash_of(hash_key, key));
-                if offer.is_new && key != 0 && (group.is_busy(key) || portion.keys.contains(&key)) {
+                if offer.is_new && !group.begin(key) {
                     // A later record of this run would overtake it.
                     if !portion.sizes.is_empty() || group.blocked() >= MAX_BLOCKED as u64 {
                         break;

@@ -1,0 +1,34 @@
+//! Taking what a subscription has received: the step that every message pays for.
+
+use zaichik_client::{Event, Hold, SubscriptionId};
+
+use super::{Core, State};
+use crate::planted::{Defect, is_planted};
+
+impl Core {
+    /// The next message or event of a subscription, and with what it is settled; `None` if none has been received.
+    ///
+    /// The clock is not read, since taking gives nothing an answer and no request room. Wakes the background task if there is
+    /// room to read again.
+    pub(crate) fn take_event(&self, id: SubscriptionId) -> Option<(Event, Option<Hold>)> {
+        let mut state = self.lock();
+        let event = state.machine.poll_event(id)?;
+        let hold = state.machine.hold(id);
+        let task = if state.may_read_again() { state.task.take() } else { None };
+        drop(state);
+        if let Some(task) = task {
+            task.wake();
+        }
+        Some((event, hold))
+    }
+}
+
+impl State {
+    /// Taking a message may have made room for the next one, for which the stream was not polled: then it has to be.
+    pub(super) fn may_read_again(&mut self) -> bool {
+        let may_read =
+            self.is_paused && self.machine.wants_read() && !is_planted(Defect::ClientReadForgotten);
+        self.is_paused &= !may_read;
+        may_read
+    }
+}
