@@ -3,9 +3,11 @@
 use zaichik_proto::{AckLevel, Producer};
 
 use crate::model::broker::Model;
-use crate::model::sharing::{How, Join, Range, Settle};
+use crate::model::sharing::{How, Range, Settle};
 use crate::model::subscription::Subscription;
-use crate::model::words::{Answer, Durable, Operation, Options, Record, Request, Start, Subscribe, Target};
+use crate::model::words::{
+    Answer, Durable, Join, Operation, Options, Record, Request, Start, Subscribe, Target,
+};
 
 #[derive(Debug, Clone)]
 pub(crate) enum Action {

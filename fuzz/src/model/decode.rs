@@ -9,10 +9,10 @@ use zaichik_proto::{
 };
 
 use crate::model::names::Names;
-use crate::model::sharing::{Described, DescribedMember, How, Join, Range, Reached, Settle};
+use crate::model::sharing::{Described, DescribedMember, How, Range, Reached, Settle};
 use crate::model::words::{
-    Answer, Bounds, Durable, Event, Operation, Options, Ready, Record, Request, Settings, Start, Subscribe,
-    Target,
+    Answer, Bounds, Durable, Event, Join, Operation, Options, Ready, Record, Request, Settings, Start,
+    Subscribe, Target,
 };
 
 /// The request in a frame, and its id; `None` if there is none that the model knows.

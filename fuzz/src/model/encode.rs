@@ -10,9 +10,10 @@ use zaichik_proto::{
     RemoveDurable, Seek, SeekTarget, SubscribeShared, TopicOptions, TrimTopic, Unsubscribe,
 };
 
-use crate::model::sharing::{How, Join, Range, Settle};
+use crate::model::sharing::{How, Range, Settle};
 use crate::model::words::{
-    Bounds, Operation, Options, Record, Request, Settings, Start, Subscribe, Target, durable_name, topic_name,
+    Bounds, Join, Operation, Options, Record, Request, Settings, Start, Subscribe, Target, durable_name,
+    topic_name,
 };
 
 /// A broker's configuration.

@@ -9,8 +9,8 @@ use crate::model::attach;
 use crate::model::broker::Model;
 use crate::model::failure::{Failed, Outcome, RETRY};
 use crate::model::group::{Back, Group, GroupTerms, Member};
-use crate::model::sharing::{self, Described, DescribedMember, How, Join, Range, Reached, Settle};
-use crate::model::words::{Answer, Durable, FOREVER, Refusal, Start, Subscribe};
+use crate::model::sharing::{self, Described, DescribedMember, How, Range, Reached, Settle};
+use crate::model::words::{Answer, Durable, FOREVER, Join, Refusal, Start, Subscribe};
 
 /// The maximum distance between the cursor and what was handed out: by default, and at most.
 const DEFAULT_SPAN: u32 = 65_536;

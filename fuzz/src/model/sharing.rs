@@ -1,28 +1,7 @@
 //! Requests and answers of shared subscriptions (docs/protocol.md §14.9).
 
-use crate::model::words::Start;
-
 /// Offsets that follow each other: the first one, and their number.
 pub(crate) type Range = (u64, u32);
-
-/// A connection joins a shared subscription.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Join {
-    pub(crate) number: u32,
-    pub(crate) topic: u32,
-    pub(crate) name: u32,
-    pub(crate) start: Start,
-    pub(crate) window: u32,
-    pub(crate) window_bytes: u32,
-    pub(crate) max_attempts: u32,
-    pub(crate) dead_letter: Option<u32>,
-    /// 0 for none.
-    pub(crate) ack_deadline: u64,
-    /// 0 for the broker's default.
-    pub(crate) max_span: u32,
-    pub(crate) inactive_ttl: u64,
-    pub(crate) by_key: bool,
-}
 
 /// A member names records that it holds.
 #[derive(Debug, Clone, PartialEq, Eq)]

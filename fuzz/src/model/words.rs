@@ -4,7 +4,7 @@ use std::rc::Rc;
 
 use zaichik_proto::{AckLevel, Producer, RefusalCode};
 
-use crate::model::sharing::{Described, Join, Range, Settle};
+use crate::model::sharing::{Described, Range, Settle};
 
 /// Forever, and without limit.
 pub(crate) const FOREVER: u64 = u64::MAX;
@@ -151,6 +151,25 @@ pub(crate) struct Subscribe {
     pub(crate) max_attempts: u32,
     pub(crate) dead_letter: Option<u32>,
     pub(crate) durable: Option<Durable>,
+}
+
+/// A connection joins a shared subscription.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Join {
+    pub(crate) number: u32,
+    pub(crate) topic: u32,
+    pub(crate) name: u32,
+    pub(crate) start: Start,
+    pub(crate) window: u32,
+    pub(crate) window_bytes: u32,
+    pub(crate) max_attempts: u32,
+    pub(crate) dead_letter: Option<u32>,
+    /// 0 for none.
+    pub(crate) ack_deadline: u64,
+    /// 0 for the broker's default.
+    pub(crate) max_span: u32,
+    pub(crate) inactive_ttl: u64,
+    pub(crate) by_key: bool,
 }
 
 /// The durable options of a subscription.

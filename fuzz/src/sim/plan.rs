@@ -10,8 +10,9 @@ use std::time::Duration;
 use zaichik_engine::{BrokerConfig, Seed};
 
 use self::draw::{draw_attacker, draw_faults, draw_limits, draw_pause, draw_storage, draw_topics, draw_work};
-pub(crate) use self::parts::{Attack, Consumes, Faults, Limits, Publishes, Role, Storage, TopicPlan, Work};
-pub(crate) use self::shares::Shares;
+pub(crate) use self::parts::{
+    Attack, Consumes, Faults, Limits, Publishes, Role, Shares, Storage, TopicPlan, Work,
+};
 use self::shares::draw_members;
 use super::random::{Concern, Rng, mix};
 use super::{MILLI, Setup};

@@ -4,8 +4,8 @@ use super::{ack, action, claim, name, number, peer, place, published, records, w
 use crate::choices::Choices;
 use crate::model::action::{Action, Named, Part};
 use crate::model::script::Step;
-use crate::model::sharing::{How, Join};
-use crate::model::words::{FOREVER, INVALID, Start};
+use crate::model::sharing::How;
+use crate::model::words::{FOREVER, INVALID, Join, Start};
 use zaichik_proto::AckLevel;
 
 /// Begins a script with members.

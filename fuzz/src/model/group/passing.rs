@@ -20,7 +20,7 @@ impl Group {
     /// What is handed out next: of what came back the lowest offset, and then what is new.
     pub(super) fn next(&self, topic: &Topic, now: u64) -> Option<Next> {
         let ready = self.first_ready();
-        let new = (self.next..).find(|offset| !self.is_known(*offset))?;
+        let new = (self.next..=u64::MAX).find(|offset| !self.is_known(*offset))?;
         let is_too_far = |offset: u64| offset - self.cursor >= self.terms.max_span;
         if ready.is_none() && (self.is_at_span() || is_too_far(new)) {
             return None;

@@ -3,8 +3,8 @@
 use zaichik_proto::RefusalCode;
 
 use super::{DURABLE, KEEP, World, record, refused, refused_for, subscribed};
-use crate::model::sharing::{How, Join, Range, Settle};
-use crate::model::words::{Answer, Operation, Request, Settings, Start, Subscribe, Target};
+use crate::model::sharing::{How, Range, Settle};
+use crate::model::words::{Answer, Join, Operation, Request, Settings, Start, Subscribe, Target};
 
 /// A member with number 1 and window 3 of subscription 0 of topic 0.
 const MEMBER: Join = Join {

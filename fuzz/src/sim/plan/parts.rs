@@ -2,8 +2,6 @@
 
 use zaichik_proto::TopicOptions;
 
-use super::shares::Shares;
-
 /// The broker's limits.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Limits {
@@ -168,5 +166,31 @@ pub(crate) struct Consumes {
     pub(crate) leave: u64,
     pub(crate) dead_letter: Option<(u32, String)>,
     /// The topic to which it publishes a record for each message, in one batch with the commit.
+    pub(crate) into: Option<usize>,
+}
+
+/// What a client does with a shared subscription.
+#[derive(Debug, Clone)]
+pub(crate) struct Shares {
+    pub(crate) topic: usize,
+    pub(crate) name: String,
+    pub(crate) by_key: bool,
+    /// How long it may hold a message, in microseconds.
+    pub(crate) deadline: u64,
+    pub(crate) max_span: u32,
+    pub(crate) dead_letter: Option<(u32, String)>,
+    /// Whether it begins at the end of the topic.
+    pub(crate) is_late: bool,
+    pub(crate) window: u32,
+    pub(crate) window_bytes: u32,
+    /// Maximum time to process a message.
+    pub(crate) work: u64,
+    /// One in N messages takes as long as the deadline and more, 0 for none; as the following ones, of what it settles.
+    pub(crate) stall: u64,
+    pub(crate) nack: u64,
+    pub(crate) extend: u64,
+    pub(crate) leave: u64,
+    pub(crate) seek: u64,
+    /// The topic to which it publishes a record for what it acknowledges, in one batch.
     pub(crate) into: Option<usize>,
 }

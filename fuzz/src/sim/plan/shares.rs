@@ -1,35 +1,9 @@
 //! Shared subscriptions in a plan, and the clients that are their members; drawn from streams of their own.
 
 use super::draw::draw_publishes;
-use super::parts::{Limits, Role, Work};
+use super::parts::{Limits, Role, Shares, Work};
 use crate::sim::random::{Concern, Rng};
 use crate::sim::{MILLI, SECOND};
-
-/// What a client does with a shared subscription.
-#[derive(Debug, Clone)]
-pub(crate) struct Shares {
-    pub(crate) topic: usize,
-    pub(crate) name: String,
-    pub(crate) by_key: bool,
-    /// How long it may hold a message, in microseconds.
-    pub(crate) deadline: u64,
-    pub(crate) max_span: u32,
-    pub(crate) dead_letter: Option<(u32, String)>,
-    /// Whether it begins at the end of the topic.
-    pub(crate) is_late: bool,
-    pub(crate) window: u32,
-    pub(crate) window_bytes: u32,
-    /// Maximum time to process a message.
-    pub(crate) work: u64,
-    /// One in N messages takes as long as the deadline and more, 0 for none; as the following ones, of what it settles.
-    pub(crate) stall: u64,
-    pub(crate) nack: u64,
-    pub(crate) extend: u64,
-    pub(crate) leave: u64,
-    pub(crate) seek: u64,
-    /// The topic to which it publishes a record for what it acknowledges, in one batch.
-    pub(crate) into: Option<usize>,
-}
 
 /// In half of all plans, the clients that are members of one to three shared subscriptions.
 pub(super) fn draw_members(seed: u64, limits: &Limits, topics: usize) -> Vec<Role> {
