@@ -18,6 +18,8 @@ pub(crate) struct Group {
     pub(crate) name: u32,
     pub(crate) by_key: bool,
     pub(crate) terms: GroupTerms,
+    /// Whether what it passes is found out only when something is handed out.
+    pub(crate) is_lazy: bool,
     pub(crate) rewind: u32,
     /// The lowest offset that is not done.
     pub(crate) cursor: u64,
@@ -91,6 +93,7 @@ impl Group {
             name,
             by_key,
             terms,
+            is_lazy: false,
             rewind: 0,
             cursor: start,
             next: start,
@@ -244,11 +247,19 @@ impl Group {
     pub(crate) fn seek(&mut self, to: u64) {
         let Self { topic, name, by_key, terms, .. } = *self;
         let (rewind, joined, detached_at) = (self.rewind + 1, self.joined, self.detached_at);
+        let is_lazy = self.is_lazy;
         let mut members = std::mem::take(&mut self.members);
         for member in &mut members {
             (member.quiet_since, member.may_be_parked) = (FOREVER, false);
         }
-        *self = Self { rewind, members, joined, detached_at, ..Self::new(topic, name, by_key, to, terms) };
+        *self = Self {
+            is_lazy,
+            rewind,
+            members,
+            joined,
+            detached_at,
+            ..Self::new(topic, name, by_key, to, terms)
+        };
     }
 
     /// When a delay or a member's time ends first; [`FOREVER`] if none does.

@@ -61,7 +61,7 @@ impl Model {
             self.groups.len() - 1
         });
         let group = &mut self.groups[index];
-        group.terms = group_terms;
+        (group.terms, group.is_lazy) = (group_terms, !self.is_exact);
         group.join(session, request.number, request.window, terms.window_bytes);
         let (rewind, start) = (group.rewind, group.cursor);
         let end = self.topic(id).expect("it exists by now").end();

@@ -118,7 +118,7 @@ impl Twin {
         loop {
             let Some(offer) = self.group.offer(self.end, most) else {
                 assert!(!self.places.values().any(|place| matches!(place, Place::Back { until: 0, .. })));
-                self.next = self.next_new();
+                self.skip_known();
                 assert!(
                     self.next >= self.end || self.next - self.cursor() >= max_span,
                     "nothing is held back"
@@ -170,8 +170,18 @@ impl Twin {
         (self.next..u64::MAX).find(|offset| self.place(*offset).is_none()).expect("an unknown offset")
     }
 
+    /// The group passed what it knows when it had nothing to offer, unless it may not go on.
+    fn skip_known(&mut self) {
+        if self.next.saturating_sub(self.cursor()) < u64::from(self.group.options.max_span) {
+            self.next = self.next_new();
+        }
+    }
+
     fn gap(&mut self, len: u64) {
-        let Some(offer) = self.group.offer(self.end, 64) else { return };
+        let Some(offer) = self.group.offer(self.end, 64) else {
+            self.skip_known();
+            return;
+        };
         let first = offer.from.offset;
         let to = (first + len).min(self.end).max(first + 1);
         let is_alike = |offset: &u64| {

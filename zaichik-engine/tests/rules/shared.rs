@@ -226,7 +226,7 @@ fn g_12_a_member_waits_until_the_others_have_had_their_turn() {
 /// Rule G2.
 #[test]
 fn g_12_a_connection_that_is_full_passes_its_turn_on_even_if_another_subscription_has_something() {
-    for exchanges in 0..3 {
+    for exchanges in 0..3u64 {
         let mut world = World::new();
         let writer = topic(&mut world, &[]);
         let (one, two) = (member(&mut world, G.window(99)), member(&mut world, G.window(99)));
@@ -242,7 +242,7 @@ fn g_12_a_connection_that_is_full_passes_its_turn_on_even_if_another_subscriptio
         }
         offsets(&two);
         world.publish(&writer, &["a", "b"]);
-        let from = exchanges as u64;
+        let from = exchanges;
         assert_eq!(offsets(&two), [(from, 1), (from + 1, 1)], "after {exchanges}");
     }
 }

@@ -30,6 +30,17 @@ fn g_10_a_batch_with_an_offset_that_is_not_held_has_no_effect() {
     assert_eq!(world.ask(&one, one.ack(1, &[(0, 5)])), "acked to 5 not 0..1 2..3");
 }
 
+#[test]
+fn g_10_a_refused_batch_names_the_first_offset_that_is_not_held() {
+    let mut world = World::new();
+    topic(&mut world, &["a", "b", "c"]);
+    let one = member(&mut world, G.window(3));
+    assert_eq!(one.stream(), ["1/0=a", "1/1=b", "1/2=c"]);
+    assert_eq!(world.ask(&one, one.ack(1, &[(1, 1)])), "acked to 0");
+    let operations = [Op::Ack(1, &[(2, 1)]), Op::Ack(1, &[(0, 3)])];
+    assert_eq!(world.ask(&one, one.batch(&operations)), "refused NotHeld 1 at 1");
+}
+
 /// Rules G4 and X1.
 #[test]
 fn g9_publishes_find_the_room_that_acknowledgements_of_their_batch_make() {

@@ -40,16 +40,18 @@ impl Group {
         loop {
             let next = self.next(topic, now);
             match next {
-                Some(Next::Silent(at) | Next::Gap(at, _)) if is_gap_at(at, seen, topic, now) => {
+                Some(Next::Silent(at, _) | Next::Gap(at, _)) if is_gap_at(at, seen, topic, now) => {
                     return self.follow_gap(member, seen, topic, now);
                 }
-                Some(next @ (Next::Silent(_) | Next::Blocked(_))) => self.pass(next, topic, superseded),
-                // It was passed as blocked before it died, and its key has been in work since then.
-                Some(Next::Gap(at, _)) if self.may_be_blocked(at, topic) => {
+                // It may have been passed as blocked before it died, and its key has been in work since then.
+                Some(Next::Gap(at, _) | Next::Silent(at, _))
+                    if self.is_lazy && self.may_be_blocked(at, topic) =>
+                {
                     self.pass(Next::Blocked(at), topic, superseded);
                 }
+                Some(next @ (Next::Silent(..) | Next::Blocked(_))) => self.pass(next, topic, superseded),
                 Some(Next::Gap(at, _)) if topic.is_unsure(at, now) => {
-                    self.pass(Next::Silent(at), topic, superseded);
+                    self.pass(Next::Silent(at, at + 1), topic, superseded);
                 }
                 Some(Next::Record(offset)) if seen.offset() == offset => {
                     return self.follow_record(member, seen, topic, now);
@@ -138,7 +140,7 @@ impl Group {
             let Some(next) = self.next(topic, now) else { return Ok(()) };
             let len = match next {
                 Next::Record(offset) => topic.entry(offset, now).map(|(entry, _)| entry.record.len()),
-                Next::Gap(..) | Next::Silent(_) | Next::Blocked(_) => None,
+                Next::Gap(..) | Next::Silent(..) | Next::Blocked(_) => None,
             };
             let with_room: Vec<usize> = (0..self.members.len())
                 .filter(|index| self.has_room(&self.members[*index]) && !self.members[*index].may_be_parked)
@@ -146,7 +148,7 @@ impl Group {
             let fits = |index: &usize| len.is_none_or(|len| self.has_room_for(&self.members[*index], len));
             let receiver = with_room.iter().find(|index| fits(index)).copied();
             match (receiver, next) {
-                (Some(_), Next::Silent(_) | Next::Blocked(_)) => self.pass(next, topic, superseded),
+                (Some(_), Next::Silent(..) | Next::Blocked(_)) => self.pass(next, topic, superseded),
                 (Some(member), Next::Record(_) | Next::Gap(..)) => {
                     let text = format!("{next:?} is due at {now} for {:?}", self.members[member]);
                     return Broken::because("I5", text);
@@ -173,7 +175,7 @@ impl Group {
             return false;
         }
         match self.next(topic, now) {
-            Some(next @ (Next::Silent(_) | Next::Blocked(_))) => {
+            Some(next @ (Next::Silent(..) | Next::Blocked(_))) => {
                 self.pass(next, topic, superseded);
                 true
             }
@@ -199,7 +201,7 @@ impl Group {
     pub(crate) fn has_died(&mut self, offset: u64, topic: &Topic, now: u64, superseded: &mut u64) {
         let is_ready = self.back.get(&offset).is_some_and(|back| back.until == 0);
         if is_ready && topic.may_be_silent(offset, now) {
-            self.pass(Next::Silent(offset), topic, superseded);
+            self.pass(Next::Silent(offset, offset + 1), topic, superseded);
         }
     }
 
@@ -210,7 +212,7 @@ impl Group {
             let next = self.next(topic, now)?;
             let rewind = self.rewind;
             let (event, len) = match next {
-                Next::Silent(_) | Next::Blocked(_) => {
+                Next::Silent(..) | Next::Blocked(_) => {
                     self.pass(next, topic, &mut 0);
                     continue;
                 }

@@ -10,8 +10,8 @@ pub(super) enum Next {
     Record(u64),
     /// Where missing records begin and end.
     Gap(u64, u64),
-    /// It died silently.
-    Silent(u64),
+    /// Where records begin and end that died silently.
+    Silent(u64, u64),
     /// It waits for an earlier record with its key.
     Blocked(u64),
 }
@@ -20,7 +20,7 @@ impl Group {
     /// What is handed out next: of what came back the lowest offset, and then what is new.
     pub(super) fn next(&self, topic: &Topic, now: u64) -> Option<Next> {
         let ready = self.first_ready();
-        let new = (self.next..=u64::MAX).find(|offset| !self.is_known(*offset))?;
+        let new = (self.next..u64::MAX).find(|offset| !self.is_known(*offset))?;
         let is_too_far = |offset: u64| offset - self.cursor >= self.terms.max_span;
         if ready.is_none() && (self.is_at_span() || is_too_far(new)) {
             return None;
@@ -29,8 +29,8 @@ impl Group {
         let (_, liveness) = topic.entry(offset, now)?;
         let is_busy = || ready.is_none() && topic.key_of(offset).is_some_and(|key| self.is_busy(&key, topic));
         Some(match liveness {
-            Liveness::Silent => Next::Silent(offset),
-            Liveness::Missing => Next::Gap(offset, self.gap_end(offset, topic, now)),
+            Liveness::Silent => Next::Silent(offset, self.end_of(liveness, offset, topic, now)),
+            Liveness::Missing => Next::Gap(offset, self.end_of(liveness, offset, topic, now)),
             Liveness::Live if is_busy() => Next::Blocked(offset),
             Liveness::Live => Next::Record(offset),
         })
@@ -52,11 +52,11 @@ impl Group {
         self.next - self.cursor >= self.terms.max_span
     }
 
-    /// The end of the missing records from an offset on that would be handed out with it.
-    fn gap_end(&self, from: u64, topic: &Topic, now: u64) -> u64 {
-        let is_missing = |offset| topic.entry(offset, now).is_some_and(|(_, is)| is == Liveness::Missing);
+    /// The end of the records like this one, from an offset on, that would be passed with it, also beyond the span.
+    fn end_of(&self, like: Liveness, from: u64, topic: &Topic, now: u64) -> u64 {
+        let is_like = |offset| topic.entry(offset, now).is_some_and(|(_, is)| is == like);
         let mut to = from;
-        while is_missing(to) && self.is_alike(from, to) {
+        while is_like(to) && self.is_alike(from, to) {
             to += 1;
         }
         to
@@ -93,9 +93,9 @@ impl Group {
     /// Passes something that is not handed out.
     pub(super) fn pass(&mut self, next: Next, topic: &Topic, superseded: &mut u64) {
         match next {
-            Next::Silent(offset) => {
-                *superseded += 1;
-                self.finish_next(offset, topic);
+            Next::Silent(from, to) => {
+                *superseded += to - from;
+                (from..to).for_each(|offset| self.finish_next(offset, topic));
             }
             Next::Gap(from, to) => (from..to).for_each(|offset| self.finish_next(offset, topic)),
             Next::Blocked(offset) => {

@@ -45,20 +45,24 @@ impl Batching<'_> {
     /// The first offset of a range that a member does not hold, or that was named before.
     fn first_not_held(&mut self, (member, key): (MemberKey, SubKey), range: OffsetRange) -> Option<u64> {
         let (mut at, to) = (range.first, range.end());
-        let before = self.scratch.acked.range(..(key, to)).next_back();
-        if let Some(((_, first), _)) = before.filter(|((of, _), end)| *of == key && **end > at) {
-            return Some(at.max(*first));
-        }
+        let named = self.first_named(key, at, to);
         let one = self.subscriptions.members.get(member)?;
         let shared = self.subscriptions[key].shared.as_ref()?;
-        while at < to {
+        while at < named.unwrap_or(to) {
             self.publishing.topics.spend(1);
             match shared.group.next_ackable(one.id, at, to) {
                 Some((from, end)) if from == at => at = end,
                 _ => return Some(at),
             }
         }
-        None
+        named
+    }
+
+    /// The first offset at or above `at`, and below `to`, that an earlier operation has named.
+    fn first_named(&self, key: SubKey, at: u64, to: u64) -> Option<u64> {
+        let below = self.scratch.acked.range((key, 0)..=(key, at)).next_back();
+        let next = || self.scratch.acked.range((key, at)..(key, to)).next().map(|((_, first), _)| *first);
+        if below.is_some_and(|(_, end)| *end > at) { Some(at) } else { next() }
     }
 
     /// The cursor of a subscription as if everything that the batch has named so far were acknowledged.
