@@ -295,30 +295,6 @@ fn s14_housekeeping_counts_what_it_visits() {
     assert!(stopped >= 1, "{stopped} steps for sessions that are woken");
 }
 
-#[test]
-fn s14_a_chunk_that_was_rewritten_is_rewritten_again_in_steps_for_each_record() {
-    let mut world = World::new();
-    let peer = world.topic(TopicOptions::new().retain_forever());
-    world.ask(&peer, peer.publish_all("t", &[record(b"first")]));
-    world.ask(&peer, peer.publish_all("t", &vec![mortal("", 1_000_000); 900]));
-    world.ask(&peer, peer.publish_all("t", &vec![mortal("", 8_000_000); 450]));
-    world.ask(&peer, peer.publish_all("t", &vec![record(b""); 350]));
-    // After each second, the chunk is more than half dead; the second time, it has one long extent.
-    for _ in 0..20 {
-        world.jump(world.now + secs(1));
-        let (now, mut effects, mut turn) = (world.now, Effects::new(), Turn::More);
-        while turn == Turn::More {
-            let before = world.broker.steps();
-            turn = world.broker.handle_timeout(now, &mut effects);
-            let steps = world.broker.steps() - before;
-            assert!(steps <= Broker::MAX_STEPS, "{steps} steps in one call");
-        }
-        effects.clear();
-    }
-    let page = world.ask(&peer, peer.publish("t", "x"));
-    assert!(page.starts_with("@1701"), "{page}");
-}
-
 /// A planted defect: requests do not wait, so one of them walks over all that is not settled.
 #[cfg(feature = "planted")]
 #[test]
