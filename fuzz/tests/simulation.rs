@@ -6,7 +6,7 @@ use zaichik_fuzz::sim::{Failure, Setup, report_panics, run, twin};
 const SEEDS: std::ops::Range<u64> = 0..60;
 
 /// Seeds with a store that have failed, because of the broker or of the checker.
-const ONCE_FAILED: [u64; 3] = [40_002_895, 40_007_387, 50_019_276];
+const ONCE_FAILED: [u64; 4] = [40_002_895, 40_007_387, 50_019_276, 50_032_610];
 
 #[test]
 fn every_rule_holds_in_the_first_seeds() {

@@ -258,6 +258,12 @@ impl Log {
     /// The same offset with its byte position: found from the hint if that is still valid, else by a walk from the
     /// start of its chunk. A removed record has the position of the next one.
     pub(super) fn locate(&self, at: Position) -> Position {
+        self.locate_from(at, false)
+    }
+
+    /// The same; if the hint `is_new`, which means that no chunk was rewritten since it was found, it is valid in a sparse chunk
+    /// as well.
+    pub(super) fn locate_from(&self, at: Position, is_new: bool) -> Position {
         let Some(Part { span, data, losses, cold, .. }) = self.part(self.index_of(at.offset)) else {
             return Position::at(at.offset);
         };
@@ -265,16 +271,17 @@ impl Log {
             return at;
         }
         let (mut offset, mut byte) = (span.start, 0);
-        if let Some(sparse) = losses.and_then(Losses::sparse) {
-            // Hints from before the rewrite are invalid.
+        let sparse = losses.and_then(Losses::sparse);
+        if let Some(sparse) = sparse {
             let extent = sparse.extents().get(sparse.extent_from(at.offset));
             (offset, byte) =
                 extent.map_or((at.offset, data.len()), |extent| (extent.start, extent.byte as usize));
-        } else {
-            let last_seen = at.chunk.saturating_add(u64::from(at.index));
-            if at.chunk == span.start && last_seen <= at.offset {
-                (offset, byte) = (last_seen, at.byte as usize);
-            }
+        }
+        // In a sparse chunk, hints from before the rewrite are invalid.
+        let last_seen = at.chunk.saturating_add(u64::from(at.index));
+        let may_be_used = (sparse.is_none() || is_new) && at.chunk == span.start;
+        if may_be_used && (offset..=at.offset).contains(&last_seen) {
+            (offset, byte) = (last_seen, at.byte as usize);
         }
         let from = offset;
         while offset < at.offset {

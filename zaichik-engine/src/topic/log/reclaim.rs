@@ -184,7 +184,8 @@ impl Log {
         let (mut sparse, mut data) = (SparseIndex::new(self.base_after(to)), Vec::with_capacity(bytes));
         let mut at = Position::at(span.start.max(self.first.offset));
         while at.offset < end {
-            at = self.locate(at);
+            // From one record to the next, not from the start of an extent of a sparse chunk to each of its records.
+            at = self.locate_from(at, true);
             let (fate, next) = self.state_at(at, now);
             match fate {
                 RecordState::Live => self.copy(at, &mut data, &mut sparse),
