@@ -77,6 +77,7 @@ pub(crate) fn request(frame: &ClientFrame<'_>, names: &mut Names) -> Option<(u32
         | ClientFrame::NackShared(_)
         | ClientFrame::Extend(_)
         | ClientFrame::DescribeShared(_)
+        | ClientFrame::SubscribePattern(_)
         | ClientFrame::Hello(_)
         | ClientFrame::Ping { .. }
         | ClientFrame::Pong { .. }
@@ -132,6 +133,9 @@ pub(crate) fn answer(frame: &ServerFrame<'_>) -> Option<(u32, Answer)> {
         | ServerFrame::Subscriptions(_)
         | ServerFrame::Acked(_)
         | ServerFrame::Members(_)
+        | ServerFrame::PatternSubscribed(_)
+        | ServerFrame::Matched(_)
+        | ServerFrame::NotMatched(_)
         | ServerFrame::Ping { .. }
         | ServerFrame::Pong { .. }
         | ServerFrame::Goodbye(_)

@@ -98,6 +98,9 @@ impl Received {
             | ServerFrame::Subscriptions(_)
             | ServerFrame::Acked(_)
             | ServerFrame::Members(_)
+            | ServerFrame::PatternSubscribed(_)
+            | ServerFrame::Matched(_)
+            | ServerFrame::NotMatched(_)
             | ServerFrame::Ping { .. }
             | ServerFrame::Pong { .. }
             | ServerFrame::Goodbye(_)

@@ -160,7 +160,7 @@ impl Topics {
         }
     }
 
-    /// Adds a topic, whose name must not exist yet.
+    /// Adds a topic, whose name must not exist yet, and must not look like a pattern (rule W1).
     pub(super) fn add(
         &mut self,
         name: TopicName<'_>,
@@ -168,6 +168,7 @@ impl Topics {
         memory: &mut Memory,
         readiness: &mut Readiness,
     ) -> Result<TopicId, Refusal> {
+        check_new_name(name)?;
         let id = TopicId(u32::try_from(self.entries.len()).unwrap_or(u32::MAX));
         if id.0 >= self.limit {
             return Err(Refusal::with_value(RefusalCode::TopicsFull, u64::from(self.limit)));
@@ -338,6 +339,14 @@ pub(super) fn topic_name(name: &[u8]) -> Result<TopicName<'_>, Refusal> {
     TopicName::parse(name).map_err(|_| Refusal::new(RefusalCode::InvalidTopic))
 }
 
+/// Whether a topic of this name may be created (rule W1).
+///
+/// # Errors
+/// `InvalidTopic`.
+pub(super) fn check_new_name(name: TopicName<'_>) -> Result<(), Refusal> {
+    if name.has_wildcard() { Err(Refusal::new(RefusalCode::InvalidTopic)) } else { Ok(()) }
+}
+
 fn hash_of(hash_key: u128, name: &str) -> u64 {
     let mut hasher = SipHasher13::new_with_key(&hash_key.to_le_bytes());
     hasher.write(name.as_bytes());
@@ -350,6 +359,23 @@ mod tests {
 
     fn name(name: &str) -> TopicName<'_> {
         topic_name(name.as_bytes()).expect("a valid name")
+    }
+
+    #[test]
+    fn w1_a_topic_that_looks_like_a_pattern_is_not_created_and_one_that_exists_stays() {
+        let (mut memory, mut readiness) = (Memory::new(&BrokerConfig::default()), Readiness::new());
+        let mut topics = Topics::new(&BrokerConfig::default(), Seed::new(1, 2));
+        for name in [&b"*"[..], b">", b"orders.*", b"*.new", b"a.>.b"] {
+            let refused = topics.find_or_add(name, &mut memory, &mut readiness).map(|_| ());
+            assert_eq!(refused.map_err(|refusal| refusal.code), Err(RefusalCode::InvalidTopic));
+        }
+        let (_, created) =
+            topics.find_or_add(b"orders.a*", &mut memory, &mut readiness).expect("no whole segment");
+        assert!(created);
+        let old =
+            TopicRow { name: Box::from("orders.*"), ..topics.entries.get(0).expect("it exists").row(1) };
+        let id = topics.restore(&old, &mut readiness).expect("an existing name stays valid");
+        assert_eq!(topics.find_or_add(b"orders.*", &mut memory, &mut readiness), Ok((id, false)));
     }
 
     #[test]

@@ -228,6 +228,11 @@ impl Session {
                 let result = broker.extend(now, self.id, extend, effects);
                 self.acked(extend.request, false, result, broker, effects);
             }
+            ClientFrame::SubscribePattern(subscribe) => {
+                // There are no patterns yet.
+                let refusal = Refusal::new(RefusalCode::Unsupported);
+                self.answer(subscribe.request, NO_TOPIC, Err(refusal), broker, effects);
+            }
             // The decoder rejects a second Hello, and unknown frames are skipped.
             ClientFrame::Hello(_) | ClientFrame::Pong { .. } | ClientFrame::Extension { .. } => {}
         }
