@@ -182,7 +182,7 @@ mod tests {
         assert_eq!(parse(""), Err(Name(NameError::Empty)));
         assert_eq!(parse("$sys.>"), Err(Name(NameError::Reserved)));
         assert_eq!(parse("a.\n"), Err(Name(NameError::Control)));
-        assert_eq!(parse(&["*"; 10_000].join(".")), Err(Name(NameError::TooLong { got: 19_999 })));
+        assert_eq!(parse(&"*.".repeat(9_999)), Err(Name(NameError::TooLong { got: 19_998 })));
         assert_eq!(TopicPattern::parse(b"\xff.*").map(|_| ()), Err(Name(NameError::NotUtf8)));
         assert_eq!(parse(&["*"; 128].join(".")), Ok(()));
     }

@@ -1,19 +1,23 @@
 //! All topics: found by name, created on first use, never deleted (chapter T).
 
+mod new;
 mod settings;
 mod storing;
 
 use core::hash::Hasher;
 use core::ops::{Index, IndexMut};
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use siphasher::sip::SipHasher13;
 use zaichik_proto::{Refusal, RefusalCode, Timestamp, TopicName};
 
+pub(super) use self::new::check_new_name;
 use super::changes::Changes;
 use super::deadlines::Deadlines;
 use super::fetching::Fetching;
 use super::memory::{Account, Memory};
+use super::patterns::NewTopic;
 use super::readiness::Readiness;
 use crate::arena::Arena;
 use crate::config::{BrokerConfig, Seed, TopicSettings};
@@ -54,6 +58,10 @@ pub(super) struct Topics {
     pub(super) staged: Vec<TopicId>,
     /// What is only in the store, and who needs it.
     pub(super) fetching: Fetching,
+    /// Whether those that are created are to be noted below, because there are patterns.
+    keeps_new: bool,
+    /// Those whose patterns are to be searched, oldest first.
+    new: VecDeque<NewTopic>,
     /// Whether the store has no space, so that nothing is added (rule B9).
     pub(super) is_full: bool,
 }
@@ -89,6 +97,8 @@ impl Topics {
             unstaged: 0,
             staged: Vec::new(),
             fetching: Fetching::default(),
+            keeps_new: false,
+            new: VecDeque::new(),
             is_full: false,
         }
     }
@@ -184,6 +194,7 @@ impl Topics {
         let number = self.entries.insert(topic);
         debug_assert_eq!(number, id.0, "in the order of their creation");
         self.make_known(id);
+        self.note_new(id);
         self.settle(id, memory);
         Ok(id)
     }
@@ -207,6 +218,7 @@ impl Topics {
             return;
         };
         self.names.remove(hash_of(self.hash_key, &topic.name), |id| *id == last);
+        self.forget_new(last);
         self.deadlines.schedule(last, topic.due, Timestamp::MAX);
         readiness.remove(topic.waiting);
         memory.recharge(Account::Topics, &mut topic.charged, 0);
@@ -339,14 +351,6 @@ pub(super) fn topic_name(name: &[u8]) -> Result<TopicName<'_>, Refusal> {
     TopicName::parse(name).map_err(|_| Refusal::new(RefusalCode::InvalidTopic))
 }
 
-/// Whether a topic of this name may be created (rule W1).
-///
-/// # Errors
-/// `InvalidTopic`.
-pub(super) fn check_new_name(name: TopicName<'_>) -> Result<(), Refusal> {
-    if name.has_wildcard() { Err(Refusal::new(RefusalCode::InvalidTopic)) } else { Ok(()) }
-}
-
 fn hash_of(hash_key: u128, name: &str) -> u64 {
     let mut hasher = SipHasher13::new_with_key(&hash_key.to_le_bytes());
     hasher.write(name.as_bytes());
@@ -359,23 +363,6 @@ mod tests {
 
     fn name(name: &str) -> TopicName<'_> {
         topic_name(name.as_bytes()).expect("a valid name")
-    }
-
-    #[test]
-    fn w1_a_topic_that_looks_like_a_pattern_is_not_created_and_one_that_exists_stays() {
-        let (mut memory, mut readiness) = (Memory::new(&BrokerConfig::default()), Readiness::new());
-        let mut topics = Topics::new(&BrokerConfig::default(), Seed::new(1, 2));
-        for name in [&b"*"[..], b">", b"orders.*", b"*.new", b"a.>.b"] {
-            let refused = topics.find_or_add(name, &mut memory, &mut readiness).map(|_| ());
-            assert_eq!(refused.map_err(|refusal| refusal.code), Err(RefusalCode::InvalidTopic));
-        }
-        let (_, created) =
-            topics.find_or_add(b"orders.a*", &mut memory, &mut readiness).expect("no whole segment");
-        assert!(created);
-        let old =
-            TopicRow { name: Box::from("orders.*"), ..topics.entries.get(0).expect("it exists").row(1) };
-        let id = topics.restore(&old, &mut readiness).expect("an existing name stays valid");
-        assert_eq!(topics.find_or_add(b"orders.*", &mut memory, &mut readiness), Ok((id, false)));
     }
 
     #[test]

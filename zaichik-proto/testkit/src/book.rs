@@ -10,8 +10,7 @@ use zaichik_proto::{
     SubscribeShared, Subscribed, TopicStatus, Unsubscribe, Unsubscribed,
 };
 
-use self::patterns::numbered;
-use crate::show;
+use crate::show::{self, numbered};
 
 /// The client's own pings use nonces from here on, which tests are unlikely to use.
 const OWN_NONCES: u64 = 1 << 63;

@@ -113,8 +113,7 @@ proptest! {
     ) {
         fn defined(pattern: &[&str], name: &[&str]) -> bool {
             match (pattern, name) {
-                ([], []) => true,
-                ([">"], [_, ..]) => true,
+                ([], []) | ([">"], [_, ..]) => true,
                 (["*", pattern @ ..], [_, name @ ..]) => defined(pattern, name),
                 ([literal, pattern @ ..], [segment, name @ ..]) => literal == segment && defined(pattern, name),
                 _ => false,

@@ -88,25 +88,7 @@ pub(crate) fn client_frames() -> BTreeMap<&'static str, ClientFrame<'static>> {
             "describe_shared",
             ClientFrame::DescribeShared(DescribeShared { request: 27, topic: b"orders", name: "workers" }),
         ),
-        (
-            "subscribe_pattern",
-            ClientFrame::SubscribePattern(SubscribePattern {
-                request: 29,
-                subscription: 5,
-                pattern: b"orders.*",
-                start: Start::Earliest,
-                window: 64,
-                window_bytes: 0,
-                max_attempts: 5,
-                dead_letter: b"dead",
-                durable: Some(Durable {
-                    name: "billing",
-                    on_conflict: OnConflict::TakeOver,
-                    epoch: 0,
-                    inactive_ttl_micros: 0,
-                }),
-            }),
-        ),
+        ("subscribe_pattern", ClientFrame::SubscribePattern(subscribe_pattern())),
         ("shard", ClientFrame::Shard(Shard { request: 1, shard: 7 })),
         (
             "trim_topic",
@@ -121,6 +103,25 @@ pub(crate) fn client_frames() -> BTreeMap<&'static str, ClientFrame<'static>> {
             }),
         ),
     ])
+}
+
+fn subscribe_pattern() -> SubscribePattern<'static> {
+    SubscribePattern {
+        request: 29,
+        subscription: 5,
+        pattern: b"orders.*",
+        start: Start::Earliest,
+        window: 64,
+        window_bytes: 0,
+        max_attempts: 5,
+        dead_letter: b"dead",
+        durable: Some(Durable {
+            name: "billing",
+            on_conflict: OnConflict::TakeOver,
+            epoch: 0,
+            inactive_ttl_micros: 0,
+        }),
+    }
 }
 
 fn ranges<const N: usize>(ranges: [(u64, u32); N]) -> List<'static, OffsetRange> {

@@ -3,14 +3,7 @@
 use zaichik_proto::{Matched, NotMatched, PatternSubscribed, SubscribePattern};
 
 use super::{Book, Place};
-
-/// A subscription's number as it is shown: an alias counts from 0, as "~0".
-pub(super) fn numbered(subscription: u32) -> String {
-    match subscription.checked_sub(SubscribePattern::FIRST_ALIAS) {
-        Some(alias) => format!("~{alias}"),
-        None => subscription.to_string(),
-    }
-}
+use crate::show::numbered;
 
 impl Book {
     /// "pattern of 2 topics".
@@ -35,7 +28,7 @@ impl Book {
         self.stream(format!("{subscription} {} is {topic} {start}..{end}", numbered(alias)));
     }
 
-    /// "7 without orders.new: SubscriptionsFull 3 and 2 others".
+    /// `7 without orders.new: SubscriptionsFull 3 and 2 others`.
     pub(super) fn not_matched(&mut self, not_matched: &NotMatched<'_>) {
         let NotMatched { subscription, code, value, others, topic } = *not_matched;
         assert!(self.patterns.contains_key(&subscription), "{not_matched:?}");

@@ -2,9 +2,8 @@
 
 use zaichik_proto::{Delivery, Gap};
 
-use super::patterns::numbered;
 use super::{Book, Received};
-use crate::show;
+use crate::show::{self, numbered};
 
 impl Book {
     /// Checks that every offset from `start` on is accounted for, in order.
