@@ -23,6 +23,7 @@ mod housekeeping;
 mod ledger;
 mod members;
 mod memory;
+mod patterns;
 mod preparing;
 mod producers;
 mod publishing;
@@ -192,7 +193,8 @@ impl Broker {
     pub fn next_timeout(&self) -> Option<Timestamp> {
         let released = self.readiness.first_waiting(Waits::ForRecords).is_some() && !self.memory.is_pressed();
         let is_leaving = self.sessions.first_leaving().is_some();
-        if self.agenda.is_announcing_stop() || released || is_leaving || self.readiness.has_woken() {
+        let has_work = self.readiness.has_woken() || self.topics.has_new();
+        if self.agenda.is_announcing_stop() || released || is_leaving || has_work {
             // At once, also if the caller's clock went back.
             return Some(Timestamp::ZERO);
         }
@@ -207,6 +209,7 @@ impl Broker {
         {
             self.sessions.remove(id, &mut self.memory, &mut self.readiness);
         }
+        let _ = self.search_patterns(SessionId::NONE, effects);
         let Self {
             config,
             topics,
@@ -368,6 +371,7 @@ impl Broker {
     fn charge_tables(&mut self) {
         let spare = self.sessions.spare().saturating_add(self.subscriptions.spare());
         let spare = spare.saturating_add(self.readiness.spare());
+        let spare = spare.saturating_add(self.topics.new_footprint());
         let fetching = if self.is_storing() { self.topics.fetching_footprint() } else { 0 };
         self.memory.charge_tables(spare.saturating_add(fetching));
     }

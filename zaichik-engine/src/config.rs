@@ -31,6 +31,8 @@ pub struct BrokerConfig {
     pub first_offset: u64,
     /// Maximum topics; they can't be deleted. Default 100,000.
     pub max_topics: u32,
+    /// Maximum patterns of topics that are subscribed to. Default 10,000.
+    pub max_patterns: u32,
     /// Maximum durable subscriptions, attached or not. Default 100,000.
     pub max_durables: u32,
     /// How long a durable subscription is kept while detached, unless it specifies a time itself. Default 24 h.
@@ -104,6 +106,7 @@ impl Default for BrokerConfig {
             topic_defaults: TopicSettings::default(),
             first_offset: 0,
             max_topics: 100_000,
+            max_patterns: 10_000,
             max_durables: 100_000,
             inactive_ttl: Duration::from_hours(24),
             max_connections: 65_536,

@@ -20,6 +20,9 @@ pub struct SessionId {
 }
 
 impl SessionId {
+    /// No session has this id.
+    pub(crate) const NONE: Self = Self { serial: u64::MAX, slot: u32::MAX };
+
     pub(crate) const fn new(serial: u64, slot: u32) -> Self {
         Self { serial, slot }
     }
@@ -54,3 +57,7 @@ pub(crate) struct SubKey(pub(crate) u32);
 /// The index of a member of a shared subscription in its broker; reused after it left.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct MemberKey(pub(crate) u32);
+
+/// The index of a pattern of topics in its broker; reused after it ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct PatternKey(pub(crate) u32);

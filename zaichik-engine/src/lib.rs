@@ -36,6 +36,7 @@ mod error;
 mod group;
 mod id;
 mod outbound;
+mod pattern;
 mod planted;
 mod queue;
 mod ring;

@@ -2,6 +2,7 @@
 
 mod durable;
 mod earlier;
+mod matched;
 mod rows;
 mod shared;
 
@@ -12,6 +13,7 @@ use zaichik_proto::{DeliveryHead, Limits, Refusal, RefusalCode};
 pub(crate) use self::durable::{Durable, check_epoch};
 use self::earlier::EarlierDeliveries;
 pub(crate) use self::earlier::MAX_RANGES;
+pub(crate) use self::matched::Matched;
 pub(crate) use self::shared::Shared;
 use crate::id::{SessionId, SubKey, TopicId};
 use crate::ring::Node;
@@ -37,6 +39,8 @@ pub(crate) struct Subscription {
     pub(crate) durable: Option<Box<Durable>>,
     /// If it is a shared one; then no session holds it.
     pub(crate) shared: Option<Box<Shared>>,
+    /// If it was made for a pattern.
+    pub(crate) matched: Option<Box<Matched>>,
     /// When it is due; `Timestamp::MAX` if it is not.
     pub(crate) due: Timestamp,
     /// Bytes charged to the ledger.
@@ -109,6 +113,7 @@ impl Subscription {
             terms,
             durable,
             shared: None,
+            matched: None,
             due: Timestamp::MAX,
             charged: 0,
             cursor: start,
@@ -405,7 +410,8 @@ impl Subscription {
             .shared
             .as_ref()
             .map_or(0, |shared| size_of::<Shared>().saturating_add(shared.group.footprint()));
-        own.saturating_add(earlier).saturating_add(durable).saturating_add(shared)
+        let matched = self.matched.as_ref().map_or(0, |_| size_of::<Matched>());
+        own.saturating_add(earlier).saturating_add(durable).saturating_add(shared).saturating_add(matched)
     }
 
     /// Whether cursor, window and reading position are consistent.

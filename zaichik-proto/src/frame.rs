@@ -16,6 +16,7 @@ pub(crate) mod cursor;
 pub(crate) mod delivery;
 pub(crate) mod describe;
 pub(crate) mod members;
+pub(crate) mod pattern;
 pub(crate) mod publish;
 pub(crate) mod server;
 pub(crate) mod shared;

@@ -96,12 +96,13 @@ pub(crate) mod client_kind {
     pub(crate) const NACK_SHARED: u8 = 0x15;
     pub(crate) const EXTEND: u8 = 0x16;
     pub(crate) const DESCRIBE_SHARED: u8 = 0x17;
+    pub(crate) const SUBSCRIBE_PATTERN: u8 = 0x18;
 
     /// The last kind that a version defines or reserves.
     pub(crate) const fn last(version: Version) -> u8 {
         match version {
             Version::One => REMOVE_DURABLE,
-            Version::Two => DESCRIBE_SHARED,
+            Version::Two => SUBSCRIBE_PATTERN,
         }
     }
 }
@@ -137,12 +138,16 @@ pub(crate) mod server_kind {
     pub(crate) const ACKED: u8 = 0x56;
     /// From version 2 on.
     pub(crate) const MEMBERS: u8 = 0x57;
+    /// From version 2 on, as those that follow.
+    pub(crate) const PATTERN_SUBSCRIBED: u8 = 0x58;
+    pub(crate) const MATCHED: u8 = 0x59;
+    pub(crate) const NOT_MATCHED: u8 = 0x5a;
 
     /// The last kind that a version defines or reserves.
     pub(crate) const fn last(version: Version) -> u8 {
         match version {
             Version::One => SUBSCRIPTIONS,
-            Version::Two => MEMBERS,
+            Version::Two => NOT_MATCHED,
         }
     }
 }

@@ -38,6 +38,7 @@ mod list;
 mod name;
 mod options;
 mod page;
+mod pattern;
 mod read;
 mod record;
 mod refusal;
@@ -59,6 +60,7 @@ pub use frame::cursor::{Commit, Nack, RemoveDurable, Seek, SeekTarget};
 pub use frame::delivery::{Delivery, DeliveryHead, Fenced, Gap, GapReason};
 pub use frame::describe::{Counters, Describe, Subject, SubscriptionItem, TopicItem};
 pub use frame::members::{DescribeShared, MemberItem, Members, SharedState};
+pub use frame::pattern::{Matched, NotMatched, PatternSubscribed, SubscribePattern};
 pub use frame::publish::{AckLevel, AckRun, Acks, Duplicate, Producer, Publish, Published};
 pub use frame::server::{Done, Refused, ServerFrame};
 pub use frame::shared::{Ack, Acked, Extend, NackShared, OffsetRange, SubscribeShared};
@@ -70,6 +72,7 @@ pub use list::{Entry, List};
 pub use name::{MAX_NAME_LEN, NameError, TopicName};
 pub use options::{CompactionMode, Overflow, SettingNames, TopicOptions, micros};
 pub use page::{Item, Items, Page};
+pub use pattern::{PatternError, PatternSegment, TopicPattern};
 pub use record::{
     Headers, MAX_HEADERS, RECORD_OVERHEAD, RECORD_TIMESTAMP_AT, Record, RecordHead, RecordRef, Records,
 };

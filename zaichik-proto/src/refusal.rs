@@ -15,7 +15,8 @@ wire_codes! {
     /// assert!(!RefusalCode::Unknown(999).is_retryable(), "unknown codes are not retried");
     /// ```
     pub enum RefusalCode {
-        /// The topic's name is empty, too long, not UTF-8, has a control character or starts with `$`.
+        /// The topic's name is empty, too long, not UTF-8, has a control character or starts with `$`;
+        /// or the topic does not exist, and its name has `*` or `>` as a whole segment.
         InvalidTopic = 1,
         /// The topic exists with other settings; `value` is the mask of the settings that differ.
         SettingsDiffer = 2,
@@ -40,6 +41,11 @@ wire_codes! {
         /// The broker's storage has no space; `value` is the delay before a retry, in microseconds. Version 1 reports
         /// `Busy` instead.
         StorageFull = 12,
+        /// The pattern of topics is empty or too long, is not UTF-8, has a control character, starts with `$`, has an empty
+        /// segment, or has `>` before its last segment.
+        InvalidPattern = 13,
+        /// The broker has reached its limit of patterns; `value` is the limit.
+        PatternsFull = 14,
         /// The connection has no subscription with this number, or the topic has no durable one with this name.
         NotSubscribed = 16,
         /// The number is in use, or the connection already holds the durable subscription.
@@ -173,7 +179,7 @@ impl fmt::Display for Refusal {
         let value = self.value;
         match self.code {
             RefusalCode::InvalidTopic => {
-                f.write_str("the topic's name is invalid: use 1 to 255 bytes of UTF-8 without control characters and without a leading $")
+                f.write_str("the topic's name is invalid: use 1 to 255 bytes of UTF-8 without control characters, without a leading $, and without * or > between two dots")
             }
             RefusalCode::SettingsDiffer => {
                 write!(f, "the topic exists with other settings; these differ: {}; to change them, alter the topic", SettingNames(value))
@@ -196,6 +202,10 @@ impl fmt::Display for Refusal {
             RefusalCode::StorageFull => {
                 write!(f, "the broker's storage has no space; free some on its disk, or remove messages, and try again in {value} us")
             }
+            RefusalCode::InvalidPattern => {
+                f.write_str("the pattern is invalid: use segments separated by dots, none of them empty, * for one segment, and > only as the last one")
+            }
+            RefusalCode::PatternsFull => write!(f, "the broker has reached its limit of {value} patterns; use an existing one, or raise max_patterns"),
             RefusalCode::NotSubscribed => {
                 f.write_str("the subscription does not exist: this connection has none with that number, or the topic has no durable one with that name; subscribe first")
             }

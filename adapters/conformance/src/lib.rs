@@ -26,6 +26,7 @@ mod exactly_once;
 mod faults;
 mod form;
 mod memory;
+mod patterns;
 mod peer;
 mod proxy;
 mod publishing;
@@ -92,6 +93,9 @@ cases! { $
     durable {
         d_02_uncommitted_messages_are_redelivered_in_order
         d_08_a_fenced_client_stays_fenced
+    }
+    patterns {
+        w_01_a_topic_that_is_created_later_is_received_from_its_first_record_on
     }
     shared {
         g_02_what_a_member_held_comes_to_the_others_when_its_connection_breaks

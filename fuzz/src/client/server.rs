@@ -111,6 +111,7 @@ impl Server {
                 | ClientFrame::NackShared(_)
                 | ClientFrame::Extend(_)
                 | ClientFrame::DescribeShared(_)
+                | ClientFrame::SubscribePattern(_)
                 | ClientFrame::Shard(_)
                 | ClientFrame::Pong { .. }
                 | ClientFrame::Extension { .. } => None,

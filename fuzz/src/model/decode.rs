@@ -91,6 +91,7 @@ pub(crate) fn request(frame: &ClientFrame<'_>, names: &mut Names) -> Option<(u32
         }
         ClientFrame::Describe(_)
         | ClientFrame::Shard(_)
+        | ClientFrame::SubscribePattern(_)
         | ClientFrame::Hello(_)
         | ClientFrame::Ping { .. }
         | ClientFrame::Pong { .. }
@@ -148,6 +149,9 @@ pub(crate) fn answer(frame: &ServerFrame<'_>) -> Option<(u32, Answer)> {
         | ServerFrame::Counters(_)
         | ServerFrame::Topics(_)
         | ServerFrame::Subscriptions(_)
+        | ServerFrame::PatternSubscribed(_)
+        | ServerFrame::Matched(_)
+        | ServerFrame::NotMatched(_)
         | ServerFrame::Ping { .. }
         | ServerFrame::Pong { .. }
         | ServerFrame::Goodbye(_)

@@ -110,6 +110,9 @@ impl Received {
             | ServerFrame::Counters(_)
             | ServerFrame::Topics(_)
             | ServerFrame::Subscriptions(_)
+            | ServerFrame::PatternSubscribed(_)
+            | ServerFrame::Matched(_)
+            | ServerFrame::NotMatched(_)
             | ServerFrame::Ping { .. }
             | ServerFrame::Pong { .. }
             | ServerFrame::Goodbye(_)

@@ -273,6 +273,7 @@ impl Broker {
             | ClientFrame::NackShared(_)
             | ClientFrame::Extend(_)
             | ClientFrame::DescribeShared(_)
+            | ClientFrame::SubscribePattern(_)
             | ClientFrame::Ping { .. }
             | ClientFrame::Pong { .. }
             | ClientFrame::Close

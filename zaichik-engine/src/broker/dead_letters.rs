@@ -9,7 +9,7 @@ use zaichik_proto::{
 
 use super::counters::{Counters, bump};
 use super::readers::Readers;
-use super::topics::{Topics, topic_name};
+use super::topics::{Topics, check_new_name, topic_name};
 use crate::config::{BrokerConfig, TopicSettings};
 use crate::id::{SubKey, TopicId};
 use crate::planted::{Defect, is_planted};
@@ -51,8 +51,10 @@ pub(super) fn check(topics: &Topics, topic: TopicName<'_>, request: &Subscribe<'
         return Ok(());
     }
     let name = topic_name(request.dead_letter).map_err(|_| invalid)?;
-    let is_live_only = topics.find(name).is_some_and(|id| topics[id].settings.is_live_only());
-    if name == topic || is_live_only { Err(invalid) } else { Ok(()) }
+    let known = topics.find(name);
+    let is_live_only = known.is_some_and(|id| topics[id].settings.is_live_only());
+    let can_not_exist = known.is_none() && check_new_name(name).is_err();
+    if name == topic || is_live_only || can_not_exist { Err(invalid) } else { Ok(()) }
 }
 
 /// The dead-letter topic of a [checked](check) Subscribe, created if missing, and whether it was created; `None` if the

@@ -55,7 +55,7 @@ impl Broker {
         let now = self.tick(now);
         while self.end_expired(now) {}
         let declared = self.create_or_alter(now, name, options, alter);
-        if self.readiness.has_woken() {
+        if self.readiness.has_woken() || self.topics.has_new() {
             effects.rearm();
         }
         self.notice_changes(effects);

@@ -75,6 +75,7 @@ impl Delivery<'_> {
         };
         entry.committed_below = 0;
         let (ready, mut has_fence) = (entry.ready, entry.has_unsent_fence());
+        let busy = entry.patterns.as_ref().map(|patterns| patterns.busy);
         if entry.shared.is_some() {
             delivered = self.deliver_to_members(session, out, effects);
         }
@@ -82,7 +83,7 @@ impl Delivery<'_> {
         let last_step = self.topics.steps().saturating_add(STEPS_PER_EXCHANGE);
         while out.stream_len() < self.output_buffer {
             if out.allocated() > self.room {
-                delivered.lacks_memory |= has_fence || self.readiness.has_ready(ready);
+                delivered.lacks_memory |= has_fence || self.has_any(ready, busy);
                 return delivered;
             }
             if has_fence {
@@ -91,15 +92,22 @@ impl Delivery<'_> {
             }
             let is_share_used = out.stream_len().saturating_sub(before) >= BYTES_PER_EXCHANGE;
             if is_share_used || self.topics.steps() >= last_step {
-                delivered.more |= self.readiness.has_ready(ready);
+                delivered.more |= self.has_any(ready, busy);
                 return delivered;
             }
-            let Some(key) = self.readiness.pop_ready(ready) else {
+            let has_introduced = busy.is_some() && self.introduce_next(session, last_step, out, effects);
+            if let Some(key) = self.readiness.pop_ready(ready) {
+                self.serve(key, ready, last_step, out);
+            } else if !has_introduced {
                 return delivered;
-            };
-            self.serve(key, ready, last_step, out);
+            }
         }
         delivered
+    }
+
+    /// Whether a subscription or a pattern of a session has something in hand.
+    fn has_any(&self, ready: Node, busy: Option<Node>) -> bool {
+        self.readiness.has_ready(ready) || busy.is_some_and(|busy| self.readiness.has_ready(busy))
     }
 
     /// Sends a Fenced; returns whether there are more.
@@ -118,6 +126,8 @@ impl Delivery<'_> {
     /// is in no ring.
     fn serve(&mut self, key: SubKey, ready: Node, last_step: u64, out: &mut Outbound) {
         let running = self.subscriptions.running(self.now);
+        self.announce(key, out);
+        let pattern = self.subscriptions.share_of(key);
         let subscription = &mut self.subscriptions[key];
         let (number, topic_id, rewind) =
             (subscription.terms.number, subscription.topic, subscription.rewind());
@@ -133,15 +143,21 @@ impl Delivery<'_> {
         let (mut share, mut frames, mut spent) = (MAX_DELIVERY, 0u64, 0u64);
         let mut wanted = None;
         let ring = loop {
-            let Some(want) = subscription.wants(running) else {
+            let Some(mut want) = subscription.wants(running) else {
                 break None;
             };
+            if let Some(pattern) = &pattern {
+                match pattern.admits(subscription.held(), want) {
+                    Some(admitted) => want = admitted,
+                    None => break Some(pattern.full),
+                }
+            }
             let from = subscription.next();
             frames = frames.saturating_add(1);
             spent = spent.saturating_add(subscription.steps()).saturating_add(STEPS_PER_FRAME);
             match topic.pull(self.now, from, want) {
                 Pull::End => break Some(topic.waiting),
-                Pull::NoRoom => break None,
+                Pull::NoRoom => break pattern.map(|pattern| pattern.full),
                 Pull::Cold { from, to } => {
                     wanted = Some((from, to));
                     break Some(topic.waiting);
@@ -175,6 +191,9 @@ impl Delivery<'_> {
         };
         if let Some(ring) = ring {
             self.readiness.push(ring, subscription.node);
+        }
+        if let Some(pattern) = pattern {
+            self.subscriptions.recount(key, ring != Some(pattern.full), self.readiness);
         }
         if let Some(chunk) = wanted {
             self.topics.want(topic_id, chunk);

@@ -98,6 +98,9 @@ impl Broker {
         let (allowance, close) = match self.sessions.get_mut(id) {
             Some(entry) => {
                 entry.woken = false;
+                if let Some(patterns) = &entry.patterns {
+                    self.readiness.move_all(patterns.awaiting, patterns.busy);
+                }
                 (entry.allowance(&self.memory, &self.readiness), entry.evicted)
             }
             None => (0, Some(CloseReason::Internal)),
@@ -149,6 +152,10 @@ impl Broker {
                         self.sessions.keep_member(id, number, key);
                     }
                 }
+                Some(Ended::Pattern(key)) => {
+                    self.spend(STEPS_PER_END);
+                    self.remove_pattern(key);
+                }
                 Some(Ended::Fence) => self.spend(1),
                 None => turn = Turn::Done,
             }
@@ -172,6 +179,14 @@ impl Broker {
         run: &mut PublishRun,
         frame: &ClientFrame<'_>,
     ) -> Prepared {
+        if let ClientFrame::Unsubscribe(unsubscribe) = frame
+            && self.pattern_of(session, unsubscribe.subscription).is_some()
+        {
+            self.settle_run(now, run);
+            if !self.end_matches((now, last_step), session, unsubscribe.subscription) {
+                return Prepared::InPart;
+            }
+        }
         if self.topics.has_due(now) {
             self.settle_run(now, run);
             if !self.preparing(now, last_step).prepare(session, frame) {
@@ -240,14 +255,15 @@ impl Broker {
     /// session is not woken, because it delivers next.
     #[inline]
     pub(crate) fn hand_out_wakes(&mut self, asking: SessionId, effects: &mut Effects) -> bool {
+        let is_searching = self.search_patterns(asking, effects);
         if !self.readiness.has_woken() {
-            return false;
+            return is_searching;
         }
         let Self { topics, sessions, subscriptions, readiness, .. } = self;
         let turns = Turns { topics, subscriptions, sessions, readiness, asking };
         let (handed, more) = wakes::hand_out_wakes(turns, effects);
         self.spend(handed);
-        more
+        more || is_searching
     }
 
     /// Whether a session has something in hand to deliver, which is not among the woken subscriptions.
@@ -256,7 +272,8 @@ impl Broker {
         let entry = self.sessions.get(id);
         entry.is_some_and(|entry| {
             let has_turn = || entry.shared.as_ref().is_some_and(|one| self.readiness.has_ready(one.ready));
-            self.readiness.has_ready(entry.ready) || entry.has_unsent_fence() || has_turn()
+            let is_busy = || entry.patterns.as_ref().is_some_and(|one| self.readiness.has_ready(one.busy));
+            self.readiness.has_ready(entry.ready) || entry.has_unsent_fence() || has_turn() || is_busy()
         })
     }
 

@@ -73,6 +73,7 @@ impl Preparing<'_> {
             | ClientFrame::Ack(_)
             | ClientFrame::Extend(_)
             | ClientFrame::DescribeShared(_)
+            | ClientFrame::SubscribePattern(_)
             | ClientFrame::Ping { .. }
             | ClientFrame::Pong { .. }
             | ClientFrame::Close

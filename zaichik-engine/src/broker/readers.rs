@@ -105,6 +105,7 @@ impl Readers<'_> {
         let subscription = &self.subscriptions[key];
         let topic = subscription.topic;
         self.topics[topic].cursors.set(subscription.cursor_id, subscription.cursor());
+        self.subscriptions.recount(key, true, self.readiness);
         self.topics.release_committed(topic, self.memory);
     }
 }

@@ -4,7 +4,7 @@
 //! A subscription is in at most one ring: its topic's waiting ring, the woken ring, or its session's ready ring. It is
 //! in none while it waits for its client, for a delay to pass, or for a connection.
 
-use crate::id::{MemberKey, SubKey};
+use crate::id::{MemberKey, PatternKey, SubKey};
 use crate::ring::{Node, Rings};
 
 /// All rings of a broker. Every call takes O(1).
@@ -56,6 +56,11 @@ impl Readiness {
 
     /// A new member of a shared subscription, in no ring.
     pub(super) fn insert_member(&mut self, key: MemberKey) -> Node {
+        self.rings.insert(key.0)
+    }
+
+    /// A new pattern of topics, in no ring.
+    pub(super) fn insert_pattern(&mut self, key: PatternKey) -> Node {
         self.rings.insert(key.0)
     }
 

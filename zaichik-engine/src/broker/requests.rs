@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use zaichik_proto::{
     Ack, Batch, Commit, Extend, Nack, NackShared, PlainPublishes, Publish, Refusal, Seek, Start, Subject,
-    Subscribe, SubscribeShared, Subscribed, Timestamp, TopicOptions, TopicStatus, Unsubscribe, Unsubscribed,
-    Version,
+    Subscribe, SubscribePattern, SubscribeShared, Subscribed, Timestamp, TopicOptions, TopicStatus,
+    Unsubscribe, Unsubscribed, Version,
 };
 
 use super::describing::{Describing, Description};
@@ -127,6 +127,17 @@ impl Broker {
         effects: &mut Effects,
     ) -> Result<Subscribed, Refusal> {
         self.subscribing(now).subscribe_shared(session, request, effects)
+    }
+
+    /// The answer follows when the topics that exist were examined.
+    pub(crate) fn subscribe_pattern(
+        &mut self,
+        now: Timestamp,
+        session: SessionId,
+        request: &SubscribePattern<'_>,
+        effects: &mut Effects,
+    ) -> Result<(), Refusal> {
+        self.subscribing(now).subscribe_pattern(session, request, effects)
     }
 
     pub(crate) fn ack(

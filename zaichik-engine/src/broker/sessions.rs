@@ -1,6 +1,7 @@
 //! The sessions of a broker: which of them are in their handshake and may be evicted, and which have been woken.
 
 mod entry;
+mod patterns;
 
 use core::time::Duration;
 use std::collections::{BTreeSet, VecDeque};
@@ -8,6 +9,7 @@ use std::collections::{BTreeSet, VecDeque};
 use zaichik_proto::Timestamp;
 
 pub(super) use self::entry::{Ended, Memberships, SessionEntry};
+pub(super) use self::patterns::SessionPatterns;
 use super::memory::{Account, LITTLE, Memory};
 use super::readiness::{Readiness, Waits};
 use crate::arena::Arena;
@@ -158,6 +160,10 @@ impl Sessions {
         if let Some(shared) = &entry.shared {
             readiness.remove(shared.ready);
         }
+        if let Some(patterns) = &entry.patterns {
+            readiness.remove(patterns.busy);
+            readiness.remove(patterns.awaiting);
+        }
         readiness.remove(entry.throttle);
         memory.recharge(Account::Sessions, &mut entry.charged, 0);
         Some(entry)
@@ -187,7 +193,7 @@ impl Sessions {
         // A session with a subscription is always read: the commits that free memory come through it.
         let throttled =
             report.publishes && entry.open && entry.subscriptions.is_empty() && memory.is_pressed();
-        let throttled = throttled && entry.shared.is_none();
+        let throttled = throttled && entry.shared.is_none() && entry.patterns.is_none();
         entry.buffers = report.held;
         (entry.lacks, entry.reserved) = (report.lacks, 0);
         entry.waits_since = (report.lacks > 0).then(|| entry.waits_since.unwrap_or(now));

@@ -107,10 +107,10 @@ impl Subscribing<'_> {
         let key = key_of(self.sessions, session, number)?;
         let subscription = &self.readers.subscriptions[key];
         let (last_offset, topic) = (subscription.last_delivered(), subscription.topic);
-        let is_durable = subscription.durable.is_some();
+        let (is_durable, is_matched) = (subscription.durable.is_some(), subscription.matched.is_some());
         if let Some(entry) = self.sessions.get_mut(session) {
             entry.subscriptions.remove(&number);
-            if !is_durable {
+            if !is_durable && !is_matched {
                 entry.topics.remove(&topic);
             }
         }
@@ -240,7 +240,7 @@ impl Subscribing<'_> {
     }
 
     /// Checks the limits and the session's own subscriptions.
-    fn check_subscribe(&self, session: SessionId, request: &Subscribe<'_>) -> Result<(), Refusal> {
+    pub(super) fn check_subscribe(&self, session: SessionId, request: &Subscribe<'_>) -> Result<(), Refusal> {
         let (number, limits) = (request.subscription, self.config.wire);
         if request.window > limits.max_window {
             return Err(Refusal::with_value(RefusalCode::WindowTooLarge, u64::from(limits.max_window)));
@@ -250,7 +250,7 @@ impl Subscribing<'_> {
         }
         let entry = entry_of(self.sessions, session)?;
         // A fenced number is free again once its Fenced was sent.
-        if entry.has_number(number) || entry.is_unsent_fence(number) {
+        if entry.has_number(number) || entry.is_unsent_fence(number) || !entry.may_choose(number) {
             return Err(Refusal::new(RefusalCode::AlreadySubscribed));
         }
         let is_new = entry.fenced_by(number).is_none();
@@ -412,7 +412,13 @@ impl Subscribing<'_> {
         u64::from(rewind)
     }
 
-    fn note_topic(&self, session: SessionId, topic: TopicId, event: NoteEvent, effects: &mut Effects) {
+    pub(super) fn note_topic(
+        &self,
+        session: SessionId,
+        topic: TopicId,
+        event: NoteEvent,
+        effects: &mut Effects,
+    ) {
         effects.note(|| Note { session, topic: Some(Arc::clone(&self.readers.topics[topic].name)), event });
     }
 }

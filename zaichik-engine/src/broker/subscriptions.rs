@@ -1,6 +1,8 @@
 //! All subscriptions, and the names of the durable ones (chapter D).
 
 mod due;
+mod matched;
+mod storing;
 
 use core::hash::Hasher;
 use core::ops::{Index, IndexMut};
@@ -13,12 +15,13 @@ use super::changes::Changes;
 use super::deadlines::Deadlines;
 use super::members::Members;
 use super::memory::{Account, Memory};
+use super::patterns::Patterns;
 use super::readiness::Readiness;
 use crate::arena::Arena;
 use crate::config::{BrokerConfig, Seed};
 use crate::id::{SessionId, SubKey, TopicId};
 use crate::planted::{Defect, is_planted};
-use crate::store::{Key, Op};
+use crate::store::Key;
 use crate::subscription::{Durable, Subscription, Terms, check_epoch};
 use crate::table::Table;
 use crate::topic::CursorId;
@@ -30,6 +33,8 @@ pub(super) struct Subscriptions {
     entries: Arena<Subscription>,
     /// The members of shared ones.
     pub(super) members: Members,
+    /// The patterns for which some were made.
+    pub(super) patterns: Patterns,
     /// Durable subscriptions by topic and name.
     durables: Table<SubKey>,
     /// When pauses end, in running time.
@@ -85,6 +90,7 @@ impl Subscriptions {
         Self {
             entries: Arena::new(),
             members: Members::new(),
+            patterns: Patterns::new(config),
             durables: Table::new(),
             pauses: Deadlines::default(),
             expiries: Deadlines::default(),
@@ -125,7 +131,7 @@ impl Subscriptions {
 
     /// Bytes of free places.
     pub(super) const fn spare(&self) -> usize {
-        let members = self.members.spare();
+        let members = self.members.spare().saturating_add(self.patterns.spare());
         self.entries.spare().saturating_mul(size_of::<Subscription>()).saturating_add(members)
     }
 
@@ -199,6 +205,7 @@ impl Subscriptions {
             readiness.remove(shared.line);
             readiness.remove(shared.full);
         }
+        self.lose_match(&mut subscription, memory, readiness);
         memory.recharge(Account::Subscriptions, &mut subscription.charged, 0);
         Some(subscription)
     }
@@ -272,49 +279,6 @@ impl Subscriptions {
         if due < subscription.due {
             let before = core::mem::replace(&mut subscription.due, due);
             self.pauses.schedule(key, before, due);
-        }
-    }
-
-    /// Lists what changes from now on.
-    pub(super) fn begin_storing(&mut self) {
-        self.changes = Some(Changes::default());
-        for place in 0..self.entries.end() {
-            self.changed(SubKey(place));
-        }
-    }
-
-    /// Appends what has changed since the last call.
-    pub(super) fn stage(&mut self, ops: &mut Vec<Op>) {
-        for changed in self.changes.as_mut().map(Changes::take).unwrap_or_default() {
-            match changed {
-                Changed::Gone(key) => ops.push(Op::Remove { key }),
-                Changed::There(key) => {
-                    let Some(one) = self.entries.get_mut(key.0) else { continue };
-                    if let Some(durable) = &mut one.durable {
-                        durable.is_changed = false;
-                    }
-                    ops.extend(one.row().map(|row| Op::Put { row }));
-                }
-            }
-        }
-    }
-
-    /// Changes ever.
-    pub(super) fn change_count(&self) -> u64 {
-        self.changes.as_ref().map_or(0, Changes::count)
-    }
-
-    /// How many durable subscriptions have changed.
-    pub(super) fn changed_len(&self) -> usize {
-        self.changes.as_ref().map_or(0, Changes::len)
-    }
-
-    /// A subscription has changed; one that is not durable is not stored.
-    #[cold]
-    fn changed(&mut self, key: SubKey) {
-        let Some(changes) = &mut self.changes else { return };
-        if let Some(durable) = self.entries.get_mut(key.0).and_then(|one| one.durable.as_mut()) {
-            changes.add(Changed::There(key), &mut durable.is_changed);
         }
     }
 }

@@ -1,19 +1,23 @@
 //! All topics: found by name, created on first use, never deleted (chapter T).
 
+mod new;
 mod settings;
 mod storing;
 
 use core::hash::Hasher;
 use core::ops::{Index, IndexMut};
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use siphasher::sip::SipHasher13;
 use zaichik_proto::{Refusal, RefusalCode, Timestamp, TopicName};
 
+pub(super) use self::new::check_new_name;
 use super::changes::Changes;
 use super::deadlines::Deadlines;
 use super::fetching::Fetching;
 use super::memory::{Account, Memory};
+use super::patterns::NewTopic;
 use super::readiness::Readiness;
 use crate::arena::Arena;
 use crate::config::{BrokerConfig, Seed, TopicSettings};
@@ -54,6 +58,10 @@ pub(super) struct Topics {
     pub(super) staged: Vec<TopicId>,
     /// What is only in the store, and who needs it.
     pub(super) fetching: Fetching,
+    /// Whether those that are created are to be noted below, because there are patterns.
+    keeps_new: bool,
+    /// Those whose patterns are to be searched, oldest first.
+    new: VecDeque<NewTopic>,
     /// Whether the store has no space, so that nothing is added (rule B9).
     pub(super) is_full: bool,
 }
@@ -89,6 +97,8 @@ impl Topics {
             unstaged: 0,
             staged: Vec::new(),
             fetching: Fetching::default(),
+            keeps_new: false,
+            new: VecDeque::new(),
             is_full: false,
         }
     }
@@ -160,7 +170,7 @@ impl Topics {
         }
     }
 
-    /// Adds a topic, whose name must not exist yet.
+    /// Adds a topic, whose name must not exist yet, and must not look like a pattern (rule W1).
     pub(super) fn add(
         &mut self,
         name: TopicName<'_>,
@@ -168,6 +178,7 @@ impl Topics {
         memory: &mut Memory,
         readiness: &mut Readiness,
     ) -> Result<TopicId, Refusal> {
+        check_new_name(name)?;
         let id = TopicId(u32::try_from(self.entries.len()).unwrap_or(u32::MAX));
         if id.0 >= self.limit {
             return Err(Refusal::with_value(RefusalCode::TopicsFull, u64::from(self.limit)));
@@ -183,6 +194,7 @@ impl Topics {
         let number = self.entries.insert(topic);
         debug_assert_eq!(number, id.0, "in the order of their creation");
         self.make_known(id);
+        self.note_new(id);
         self.settle(id, memory);
         Ok(id)
     }
@@ -206,6 +218,7 @@ impl Topics {
             return;
         };
         self.names.remove(hash_of(self.hash_key, &topic.name), |id| *id == last);
+        self.forget_new(last);
         self.deadlines.schedule(last, topic.due, Timestamp::MAX);
         readiness.remove(topic.waiting);
         memory.recharge(Account::Topics, &mut topic.charged, 0);

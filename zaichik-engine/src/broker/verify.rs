@@ -5,6 +5,7 @@ use thiserror::Error;
 use super::ledger::Ledger;
 use super::members::Member;
 use super::memory::Memory;
+use super::patterns::Pattern;
 use super::producers::Producers;
 use super::readiness::Readiness;
 use super::sessions::{SessionEntry, Sessions};
@@ -32,8 +33,10 @@ pub(super) fn verify(
     let attached: usize = sessions.iter().map(|entry| entry.subscriptions.len()).sum();
     let of = |select: fn(&Subscription) -> bool| subscriptions.iter().filter(|one| select(one)).count();
     let detached = of(|subscription| subscription.holder().is_none());
-    let cursors = topics.iter().map(|topic| topic.cursors.len()).sum();
+    let cursors: usize = topics.iter().map(|topic| topic.cursors.len()).sum();
+    let cursors = cursors.saturating_sub(topics.new_len());
     let all = subscriptions.len();
+    check_patterns(subscriptions, sessions)?;
     let counts = [
         ("sessions and the detached", attached.saturating_add(detached), all),
         ("cursors", cursors, all),
@@ -50,15 +53,34 @@ pub(super) fn verify(
             subscriptions.spare(),
             readiness.spare(),
             topics.fetching_footprint(),
+            topics.new_footprint(),
         ]
         .into_iter()),
         subscriptions: sum(subscriptions.iter().map(Subscription::footprint))
-            .saturating_add(subscriptions.members.len().saturating_mul(Member::FOOTPRINT) as u64),
+            .saturating_add(subscriptions.members.len().saturating_mul(Member::FOOTPRINT) as u64)
+            .saturating_add(sum(subscriptions.patterns.iter().map(Pattern::footprint))),
         producers: producers.recount().ok_or(Inconsistent::Producers)? as u64,
         sessions: sum(sessions.iter().map(SessionEntry::footprint)),
     };
     if recounted != memory.ledger() {
         return Err(Inconsistent::Ledger { kept: memory.ledger(), recounted });
+    }
+    Ok(())
+}
+
+/// Whether each pattern counts what its subscriptions hold.
+fn check_patterns(subscriptions: &Subscriptions, sessions: &Sessions) -> Result<(), Inconsistent> {
+    for pattern in subscriptions.patterns.iter() {
+        let (records, bytes, aliases) = pattern.held();
+        let entry = sessions.get(pattern.session);
+        let found = aliases.iter().filter_map(|alias| entry?.subscriptions.get(alias));
+        let held = found.map(|key| subscriptions[*key].held());
+        let held =
+            held.fold((0u64, 0u64), |sum, held| (sum.0.saturating_add(held.0), sum.1.saturating_add(held.1)));
+        // While a session ends, its subscriptions are taken from it first.
+        if held != (records, bytes) && entry.is_some_and(|entry| entry.open) {
+            return Err(Inconsistent::Subscription { number: pattern.number });
+        }
     }
     Ok(())
 }

@@ -55,6 +55,7 @@ pub(super) fn longest_answer(frame: &ClientFrame<'_>) -> Option<usize> {
         | ClientFrame::Shard(_)
         | ClientFrame::TrimTopic(_)
         | ClientFrame::SubscribeShared(_)
+        | ClientFrame::SubscribePattern(_)
         | ClientFrame::Ping { .. }
         | ClientFrame::Pong { .. }
         | ClientFrame::Close
@@ -83,6 +84,7 @@ pub(super) fn steps_of(frame: &ClientFrame<'_>) -> u64 {
     match frame {
         ClientFrame::Subscribe(_)
         | ClientFrame::SubscribeShared(_)
+        | ClientFrame::SubscribePattern(_)
         | ClientFrame::CreateTopic(_)
         | ClientFrame::AlterTopic(_) => 32,
         ClientFrame::Unsubscribe(_)

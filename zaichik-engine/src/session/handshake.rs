@@ -13,7 +13,7 @@ use crate::error::CloseReason;
 use crate::outbound::Outbound;
 
 /// The optional parts of the protocol that this broker offers (docs/protocol.md §14.2); version 1 can't say so.
-const CAPABILITIES: u64 = Welcome::TRIM | Welcome::SHARED;
+const CAPABILITIES: u64 = Welcome::TRIM | Welcome::SHARED | Welcome::PATTERNS;
 
 impl Broker {
     /// A new connection. If a limit is exceeded, the session reports this to its peer and closes.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use zaichik_proto::{
     AckLevel, Acked, AlterTopic, Batch, ClientFrame, Commit, Counters, CreateTopic, Describe, DescribeShared,
     Done, List, Members, Operation, Page, Publish, Refusal, RefusalCode, RemoveDurable, ServerFrame, Subject,
-    TopicReady, TrimTopic, Trimmed, Version,
+    TopicReady, TrimTopic, Trimmed, Unsubscribe, Version,
 };
 
 use super::Session;
@@ -170,11 +170,7 @@ impl Session {
                 let answer = result.map(ServerFrame::Subscribed);
                 self.stream_answer(subscribe.request, subscribe.topic, answer, broker, effects);
             }
-            ClientFrame::Unsubscribe(unsubscribe) => {
-                let result = broker.unsubscribe(now, self.id, *unsubscribe, effects);
-                let answer = result.map(ServerFrame::Unsubscribed);
-                self.stream_answer(unsubscribe.request, NO_TOPIC, answer, broker, effects);
-            }
+            ClientFrame::Unsubscribe(unsubscribe) => self.unsubscribe(now, *unsubscribe, broker, effects),
             ClientFrame::Ping { nonce } => {
                 self.answers.passing(&mut self.outbound, ServerFrame::Pong { nonce: *nonce });
             }
@@ -227,6 +223,12 @@ impl Session {
             ClientFrame::Extend(extend) => {
                 let result = broker.extend(now, self.id, extend, effects);
                 self.acked(extend.request, false, result, broker, effects);
+            }
+            ClientFrame::SubscribePattern(subscribe) => {
+                // The answer is in the stream, after the topics that exist.
+                if let Err(refusal) = broker.subscribe_pattern(now, self.id, subscribe, effects) {
+                    self.answer(subscribe.request, NO_TOPIC, Err(refusal), broker, effects);
+                }
             }
             // The decoder rejects a second Hello, and unknown frames are skipped.
             ClientFrame::Hello(_) | ClientFrame::Pong { .. } | ClientFrame::Extension { .. } => {}
@@ -314,6 +316,26 @@ impl Session {
             }
             Err(refusal) => self.answer(commit.request, NO_TOPIC, Err(refusal), broker, effects),
         }
+    }
+
+    fn unsubscribe(
+        &mut self,
+        now: Timestamp,
+        unsubscribe: Unsubscribe,
+        broker: &mut Broker,
+        effects: &mut Effects,
+    ) {
+        let Unsubscribe { request, subscription } = unsubscribe;
+        let answer = match broker.unsubscribe_pattern(self.id, (request, subscription)) {
+            Some((begun, ended)) => {
+                if let Some(begun) = begun.map(ServerFrame::PatternSubscribed) {
+                    self.stream_answer(request, NO_TOPIC, Ok(begun), broker, effects);
+                }
+                Ok(ended)
+            }
+            None => broker.unsubscribe(now, self.id, unsubscribe, effects),
+        };
+        self.stream_answer(request, NO_TOPIC, answer.map(ServerFrame::Unsubscribed), broker, effects);
     }
 
     #[inline(never)]

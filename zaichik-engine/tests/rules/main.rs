@@ -65,6 +65,10 @@ mod order;
 mod overflow;
 mod pages;
 #[cfg(test)]
+mod patterns;
+#[cfg(test)]
+mod patterns_work;
+#[cfg(test)]
 mod producer_memory;
 #[cfg(test)]
 mod producers;

@@ -345,7 +345,7 @@ fn notes_name_the_event_the_session_and_the_topic() {
         "t: topic created",
         "t: topic altered",
         "t: subscription 7 starts at 0, the topic ends at 0",
-        "$bad: refused: the topic's name is invalid: use 1 to 255 bytes of UTF-8 without control characters and without a leading $",
+        "$bad: refused: the topic's name is invalid: use 1 to 255 bytes of UTF-8 without control characters, without a leading $, and without * or > between two dots",
         "t: subscription 7 ended",
     ];
     assert_eq!(lines, expected);

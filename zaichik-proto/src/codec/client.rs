@@ -9,9 +9,10 @@ use crate::frame::connection::{Hello, Shard};
 use crate::frame::cursor::{Commit, Nack, RemoveDurable, Seek, SeekTarget};
 use crate::frame::describe::{Describe, Subject};
 use crate::frame::members::DescribeShared;
+use crate::frame::pattern::SubscribePattern;
 use crate::frame::publish::{AckLevel, Producer, Publish};
 use crate::frame::shared::{Ack, Extend, NackShared, SubscribeShared};
-use crate::frame::subscribe::{Durable, OnConflict, Start, Subscribe, Unsubscribe};
+use crate::frame::subscribe::{Durable, Start, Subscribe, Unsubscribe};
 use crate::frame::topic::{AlterTopic, CreateTopic, TrimTopic};
 use crate::header::client_kind as kind;
 use crate::limits::Limits;
@@ -44,6 +45,7 @@ impl<'a> ClientFrame<'a> {
             Self::NackShared(_) => kind::NACK_SHARED,
             Self::Extend(_) => kind::EXTEND,
             Self::DescribeShared(_) => kind::DESCRIBE_SHARED,
+            Self::SubscribePattern(_) => kind::SUBSCRIBE_PATTERN,
             Self::Ping { .. } => kind::PING,
             Self::Pong { .. } => kind::PONG,
             Self::Close => kind::CLOSE,
@@ -139,6 +141,7 @@ impl<'a> ClientFrame<'a> {
             Self::NackShared(nack) => nack.write(out),
             Self::Extend(extend) => extend.write(out),
             Self::DescribeShared(describe) => describe.write(out),
+            Self::SubscribePattern(subscribe) => subscribe.write(out),
             Self::Ping { nonce } | Self::Pong { nonce } => out.put_u64_le(*nonce),
             Self::Close => {}
             Self::Extension { body, .. } => out.put_slice(body),
@@ -224,6 +227,7 @@ impl<'a> ClientFrame<'a> {
             kind::NACK_SHARED => Self::NackShared(NackShared::read(r)?),
             kind::EXTEND => Self::Extend(Extend::read(r)?),
             kind::DESCRIBE_SHARED => Self::DescribeShared(DescribeShared::read(r)?),
+            kind::SUBSCRIBE_PATTERN => Self::SubscribePattern(SubscribePattern::read(r)?),
             kind::PING => Self::Ping { nonce: r.u64()? },
             kind::PONG => Self::Pong { nonce: r.u64()? },
             kind::CLOSE => Self::Close,
@@ -278,35 +282,14 @@ fn write_subscribe(out: &mut BytesMut, subscribe: &Subscribe<'_>) {
     out.put_u32_le(subscribe.max_attempts);
     put_topic(out, subscribe.topic);
     put_topic(out, subscribe.dead_letter);
-    out.put_u8(u8::from(subscribe.durable.is_some()));
-    if let Some(durable) = subscribe.durable {
-        put_short(out, durable.name.as_bytes(), b"");
-        out.put_u8(match durable.on_conflict {
-            OnConflict::TakeOver => 0,
-            OnConflict::Reject => 1,
-        });
-        out.put_u32_le(durable.epoch);
-        out.put_u64_le(durable.inactive_ttl_micros);
-    }
+    Durable::write_optional(subscribe.durable, out);
 }
 
 fn read_subscribe<'a>(r: &mut Reader<'a>) -> Result<Subscribe<'a>, ProtocolFault> {
     let (request, subscription, start) = (r.request()?, r.u32()?, Start::read(r)?);
     let (window, window_bytes, max_attempts) = (r.u32()?, r.u32()?, r.u32()?);
     let (topic, dead_letter) = (r.short_bytes()?, r.short_bytes()?);
-    let durable = if r.bool("durable flag")? {
-        let name = r.durable_name()?;
-        let on_conflict = match r.u8()? {
-            0 => OnConflict::TakeOver,
-            1 => OnConflict::Reject,
-            got => {
-                return Err(ProtocolFault::BadValue { field: "conflict rule", got: u64::from(got) });
-            }
-        };
-        Some(Durable { name, on_conflict, epoch: r.u32()?, inactive_ttl_micros: r.u64()? })
-    } else {
-        None
-    };
+    let durable = Durable::read_optional(r)?;
     Ok(Subscribe {
         request,
         subscription,

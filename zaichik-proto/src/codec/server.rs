@@ -9,6 +9,7 @@ use crate::frame::connection::{Fatal, Goodbye, GoodbyeReason, Welcome};
 use crate::frame::delivery::{Delivery, Fenced, Gap, GapReason};
 use crate::frame::describe::Counters;
 use crate::frame::members::Members;
+use crate::frame::pattern::{Matched, NotMatched, PatternSubscribed};
 use crate::frame::publish::{Acks, Published};
 use crate::frame::server::{Done, Refused, ServerFrame};
 use crate::frame::shared::Acked;
@@ -46,6 +47,9 @@ impl<'a> ServerFrame<'a> {
             Self::Trimmed(_) => kind::TRIMMED,
             Self::Acked(_) => kind::ACKED,
             Self::Members(_) => kind::MEMBERS,
+            Self::PatternSubscribed(_) => kind::PATTERN_SUBSCRIBED,
+            Self::Matched(_) => kind::MATCHED,
+            Self::NotMatched(_) => kind::NOT_MATCHED,
             Self::Ping { .. } => kind::PING,
             Self::Pong { .. } => kind::PONG,
             Self::Goodbye(_) => kind::GOODBYE,
@@ -142,6 +146,9 @@ impl<'a> ServerFrame<'a> {
             }
             Self::Acked(acked) => acked.write(out),
             Self::Members(members) => members.write(out),
+            Self::PatternSubscribed(subscribed) => subscribed.write(out),
+            Self::Matched(matched) => matched.write(out),
+            Self::NotMatched(not_matched) => not_matched.write(out),
             Self::Ping { nonce } | Self::Pong { nonce } => out.put_u64_le(*nonce),
             Self::Goodbye(Goodbye { reason, grace_millis }) => {
                 out.put_u8(match reason {
@@ -211,6 +218,9 @@ impl<'a> ServerFrame<'a> {
             }
             kind::ACKED => Self::Acked(Acked::read(r)?),
             kind::MEMBERS => Self::Members(Members::read(r)?),
+            kind::PATTERN_SUBSCRIBED => Self::PatternSubscribed(PatternSubscribed::read(r)?),
+            kind::MATCHED => Self::Matched(Matched::read(r)?),
+            kind::NOT_MATCHED => Self::NotMatched(NotMatched::read(r)?),
             kind::PING => Self::Ping { nonce: r.u64()? },
             kind::PONG => Self::Pong { nonce: r.u64()? },
             kind::GOODBYE => {

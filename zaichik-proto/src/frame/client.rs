@@ -5,6 +5,7 @@ use super::connection::{Hello, Shard};
 use super::cursor::{Commit, Nack, RemoveDurable, Seek};
 use super::describe::Describe;
 use super::members::DescribeShared;
+use super::pattern::SubscribePattern;
 use super::publish::Publish;
 use super::shared::{Ack, Extend, NackShared, SubscribeShared};
 use super::subscribe::{Subscribe, Unsubscribe};
@@ -61,6 +62,8 @@ pub enum ClientFrame<'a> {
     Extend(Extend<'a>),
     /// Requests a description of a shared subscription; from version 2 on.
     DescribeShared(DescribeShared<'a>),
+    /// Subscribes to every topic that a pattern matches; from version 2 on.
+    SubscribePattern(SubscribePattern<'a>),
     /// Requests a Pong.
     Ping {
         /// A number that the Pong repeats.

@@ -63,6 +63,8 @@ impl Welcome<'_> {
     pub const TRIM: u64 = 1;
     /// The capability of shared subscriptions (docs/protocol.md §14.9).
     pub const SHARED: u64 = 2;
+    /// The capability of subscriptions to patterns of topics (docs/protocol.md §14.10).
+    pub const PATTERNS: u64 = 4;
 }
 
 /// Chooses the shard of the broker that serves a connection, as its first request (docs/protocol.md §14.3).

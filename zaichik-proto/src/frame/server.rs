@@ -5,6 +5,7 @@ use super::connection::{Fatal, Goodbye, Welcome};
 use super::delivery::{Delivery, Fenced, Gap};
 use super::describe::{Counters, SubscriptionItem, TopicItem};
 use super::members::Members;
+use super::pattern::{Matched, NotMatched, PatternSubscribed};
 use super::publish::{Acks, Published};
 use super::shared::Acked;
 use super::subscribe::{Subscribed, Unsubscribed};
@@ -65,6 +66,12 @@ pub enum ServerFrame<'a> {
     Acked(Acked<'a>),
     /// Answers `DescribeShared`; from version 2 on.
     Members(Members<'a>),
+    /// Answers `SubscribePattern`; from version 2 on.
+    PatternSubscribed(PatternSubscribed),
+    /// Announces a topic that a pattern matches; from version 2 on.
+    Matched(Matched<'a>),
+    /// Reports a topic that a pattern matches and does not receive; from version 2 on.
+    NotMatched(NotMatched<'a>),
     /// Requests a Pong.
     Ping {
         /// A number that the Pong repeats.

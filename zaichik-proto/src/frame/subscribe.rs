@@ -4,6 +4,7 @@ use bytes::{BufMut, BytesMut};
 
 use crate::error::ProtocolFault;
 use crate::read::Reader;
+use crate::write::put_short;
 
 /// Where a subscription begins (rule R3).
 ///
@@ -84,6 +85,35 @@ pub struct Durable<'a> {
     pub epoch: u32,
     /// How long the subscription is kept while no connection holds it, in microseconds; 0 for the broker's default.
     pub inactive_ttl_micros: u64,
+}
+
+impl<'a> Durable<'a> {
+    /// Appends whether there is one, and its fields.
+    pub(crate) fn write_optional(durable: Option<Self>, out: &mut BytesMut) {
+        out.put_u8(u8::from(durable.is_some()));
+        if let Some(durable) = durable {
+            put_short(out, durable.name.as_bytes(), b"");
+            out.put_u8(match durable.on_conflict {
+                OnConflict::TakeOver => 0,
+                OnConflict::Reject => 1,
+            });
+            out.put_u32_le(durable.epoch);
+            out.put_u64_le(durable.inactive_ttl_micros);
+        }
+    }
+
+    pub(crate) fn read_optional(r: &mut Reader<'a>) -> Result<Option<Self>, ProtocolFault> {
+        if !r.bool("durable flag")? {
+            return Ok(None);
+        }
+        let name = r.durable_name()?;
+        let on_conflict = match r.u8()? {
+            0 => OnConflict::TakeOver,
+            1 => OnConflict::Reject,
+            got => return Err(ProtocolFault::BadValue { field: "conflict rule", got: u64::from(got) }),
+        };
+        Ok(Some(Self { name, on_conflict, epoch: r.u32()?, inactive_ttl_micros: r.u64()? }))
+    }
 }
 
 /// Starts a subscription (rules R3, A1).

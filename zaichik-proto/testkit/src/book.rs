@@ -1,13 +1,16 @@
 //! The raw client's records: its requests, the answers, and checks of what the protocol guarantees.
 
+mod patterns;
+mod stream;
+
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use zaichik_proto::{
-    AckLevel, Acks, ClientFrame, Delivery, Done, Gap, Refused, SeekTarget, ServerFrame, Subscribe,
+    AckLevel, Acks, ClientFrame, Done, Refused, SeekTarget, ServerFrame, Subscribe, SubscribePattern,
     SubscribeShared, Subscribed, TopicStatus, Unsubscribe, Unsubscribed,
 };
 
-use crate::show;
+use crate::show::{self, numbered};
 
 /// The client's own pings use nonces from here on, which tests are unlikely to use.
 const OWN_NONCES: u64 = 1 << 63;
@@ -50,6 +53,8 @@ pub(crate) struct Book {
     joins: BTreeSet<u32>,
     /// The state of each subscription.
     places: BTreeMap<u32, Place>,
+    /// Patterns, with the aliases of their subscriptions.
+    patterns: BTreeMap<u32, BTreeSet<u32>>,
     pub(crate) answers: BTreeMap<u32, String>,
     /// Nonces of its own pings without a pong.
     probes: BTreeSet<u64>,
@@ -148,6 +153,11 @@ impl Book {
                 self.joins.insert(*request);
                 return;
             }
+            ClientFrame::SubscribePattern(SubscribePattern { request, subscription, .. }) => {
+                self.stream_open.insert(*request, number);
+                self.patterns.entry(*subscription).or_default();
+                return;
+            }
             ClientFrame::Subscribe(Subscribe { request, .. })
             | ClientFrame::Unsubscribe(Unsubscribe { request, .. }) => {
                 self.stream_open.insert(*request, number);
@@ -208,12 +218,15 @@ impl Book {
             ServerFrame::Members(members) => {
                 self.answered(members.request, show::members(members));
             }
+            ServerFrame::PatternSubscribed(subscribed) => self.pattern_subscribed(subscribed),
+            ServerFrame::Matched(matched) => self.matched(matched),
+            ServerFrame::NotMatched(not_matched) => self.not_matched(not_matched),
             ServerFrame::Subscribed(subscribed) => self.subscribed(subscribed),
             ServerFrame::Delivery(delivery) => self.delivered(delivery),
             ServerFrame::Gap(gap) => self.skipped(gap),
             ServerFrame::Fenced(fenced) => {
                 self.ended(fenced.subscription);
-                self.stream(format!("{} fenced by {}", fenced.subscription, fenced.epoch));
+                self.stream(format!("{} fenced by {}", numbered(fenced.subscription), fenced.epoch));
             }
             ServerFrame::Unsubscribed(unsubscribed) => self.unsubscribed(unsubscribed),
             ServerFrame::Ping { nonce } => self.tell(format!("ping {nonce}")),
@@ -274,7 +287,7 @@ impl Book {
         self.ended(unsubscribed.subscription);
         let text = show::unsubscribed(unsubscribed);
         if unsubscribed.request == 0 {
-            self.stream(format!("{} {text}", unsubscribed.subscription));
+            self.stream(format!("{} {text}", numbered(unsubscribed.subscription)));
         } else {
             self.answered_in_stream(unsubscribed.request, text);
         }
@@ -282,62 +295,16 @@ impl Book {
 
     /// No more frames of the subscription may arrive.
     fn ended(&mut self, subscription: u32) {
-        self.places.remove(&subscription).expect("it was subscribed");
+        if let Some(aliases) = self.patterns.remove(&subscription) {
+            self.places.retain(|number, _| !aliases.contains(number));
+        } else {
+            self.places.remove(&subscription).expect("it was subscribed");
+        }
         for open in &mut self.control_open {
             if open.expects == Expects::Rewind(subscription) {
                 open.expects = Expects::Nothing;
             }
         }
-    }
-
-    /// Checks that every offset from `start` on is accounted for, in order.
-    fn delivered(&mut self, delivery: &Delivery<'_>) {
-        let (subscription, first) = (delivery.subscription, delivery.first_offset);
-        let end = first.checked_add(delivery.records.len().into()).expect("offsets do not wrap");
-        if !self.goes_on(subscription, delivery.rewind, first, end) {
-            return;
-        }
-        let attempt = if delivery.attempt > 1 { format!(" #{}", delivery.attempt) } else { String::new() };
-        for (record, offset) in delivery.records.iter().zip(first..) {
-            self.stream(format!("{subscription}/{}{attempt}", show::message(offset, record.body())));
-            let headers = record.headers().iter();
-            self.records.push(Received {
-                subscription,
-                offset,
-                timestamp: record.timestamp(),
-                attempt: delivery.attempt,
-                key: record.key().map(<[u8]>::to_vec),
-                headers: headers.map(|(name, value)| (name.to_owned(), value.to_vec())).collect(),
-                body: record.body().to_vec(),
-                tombstone: record.is_tombstone(),
-            });
-        }
-    }
-
-    fn skipped(&mut self, gap: &Gap) {
-        assert!(gap.to > gap.from, "{gap:?}");
-        if self.goes_on(gap.subscription, gap.rewind, gap.from, gap.to) {
-            self.stream(format!("{}/{}", gap.subscription, show::gap(gap.from, gap.to, gap.reason)));
-        }
-    }
-
-    /// Whether offsets `from..to` belong to the current rewind of a subscription; older frames are dropped.
-    fn goes_on(&mut self, subscription: u32, rewind: u32, from: u64, to: u64) -> bool {
-        let place = self.places.get_mut(&subscription).expect("frames of an existing subscription");
-        place.rewound(rewind);
-        if rewind < place.rewind {
-            return false;
-        }
-        match (place.next, &mut self.silent) {
-            (Some(next), Some(silent)) => {
-                let passed = from.checked_sub(next).expect("no repetition");
-                *silent = silent.saturating_add(passed);
-            }
-            (Some(next), None) => assert_eq!(from, next, "no hole, no repetition, gaps in their place"),
-            (None, _) => {}
-        }
-        place.next = Some(to).filter(|_| !place.is_shared);
-        true
     }
 
     /// An answer in the control lane; these arrive in request order.

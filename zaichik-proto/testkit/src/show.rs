@@ -2,7 +2,7 @@
 
 use zaichik_proto::{
     Acked, Batched, Counter, Counters, Duplicate, GapReason, Goodbye, GoodbyeReason, Members, Page,
-    Published, Refused, SharedState, Subscribed, SubscriptionItem, TopicItem, Unsubscribed,
+    Published, Refused, SharedState, SubscribePattern, Subscribed, SubscriptionItem, TopicItem, Unsubscribed,
 };
 
 /// "7=body"; of a body of more than 24 bytes only the length is shown: "7=<100>".
@@ -38,6 +38,14 @@ pub(crate) fn refused(refused: &Refused) -> String {
     let value = number(&format!("refused {}", refused.refusal.code), refused.refusal.value);
     let text = number(&format!("{value} at"), refused.refusal.operation.into());
     again(text.trim_end_matches(" at").to_owned(), refused.repeated)
+}
+
+/// A subscription's number as it is shown: an alias counts from 0, as "~0".
+pub(crate) fn numbered(subscription: u32) -> String {
+    match subscription.checked_sub(SubscribePattern::FIRST_ALIAS) {
+        Some(alias) => format!("~{alias}"),
+        None => subscription.to_string(),
+    }
 }
 
 /// "@7", with duplicates "@7 1=@3", "none 0=@3" without anything new, and " new" if the topic is.

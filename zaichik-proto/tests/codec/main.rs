@@ -8,6 +8,7 @@ mod handshake;
 mod header;
 mod lists;
 mod mutation;
+mod patterns;
 mod plain;
 mod records;
 mod round_trip;

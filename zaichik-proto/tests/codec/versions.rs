@@ -120,7 +120,7 @@ fn kinds_of_version_two_are_unknown_to_version_one() {
     let shard = ClientFrame::Shard(Shard { request: 1, shard: 7 });
     let error = ClientDecoder::new(&Limits::default()).decode(&client_bytes(&shard)).unwrap_err();
     assert_eq!(error.fault, ProtocolFault::UnknownKind { kind: 0x10 });
-    for kind in (0x11..=0x17).chain(0x54..=0x57) {
+    for kind in (0x11..=0x18).chain(0x54..=0x5a) {
         let error = ClientDecoder::new(&Limits::default()).decode(&raw_frame(kind, b"")).unwrap_err();
         assert_eq!(error.fault, ProtocolFault::UnknownKind { kind });
         let error = ServerDecoder::new(&Limits::default()).decode(&raw_frame(kind, b"")).unwrap_err();

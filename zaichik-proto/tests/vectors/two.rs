@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 
 use zaichik_proto::{
-    Ack, AckLevel, Acked, Batch, BatchResult, Batched, ClientFrame, Commit, DescribeShared, Extend, Limits,
-    List, MemberItem, Members, NackShared, OffsetRange, Operation, Published, Refusal, RefusalCode, Refused,
-    ServerFrame, Shard, SharedState, Start, SubscribeShared, TrimTopic, Trimmed, Welcome,
+    Ack, AckLevel, Acked, Batch, BatchResult, Batched, ClientFrame, Commit, DescribeShared, Durable, Extend,
+    Limits, List, Matched, MemberItem, Members, NackShared, NotMatched, OffsetRange, OnConflict, Operation,
+    PatternSubscribed, Published, Refusal, RefusalCode, Refused, ServerFrame, Shard, SharedState, Start,
+    SubscribePattern, SubscribeShared, TrimTopic, Trimmed, Welcome,
 };
 
 use crate::build::{items, list, operations, producer};
@@ -87,6 +88,7 @@ pub(crate) fn client_frames() -> BTreeMap<&'static str, ClientFrame<'static>> {
             "describe_shared",
             ClientFrame::DescribeShared(DescribeShared { request: 27, topic: b"orders", name: "workers" }),
         ),
+        ("subscribe_pattern", ClientFrame::SubscribePattern(subscribe_pattern())),
         ("shard", ClientFrame::Shard(Shard { request: 1, shard: 7 })),
         (
             "trim_topic",
@@ -101,6 +103,25 @@ pub(crate) fn client_frames() -> BTreeMap<&'static str, ClientFrame<'static>> {
             }),
         ),
     ])
+}
+
+fn subscribe_pattern() -> SubscribePattern<'static> {
+    SubscribePattern {
+        request: 29,
+        subscription: 5,
+        pattern: b"orders.*",
+        start: Start::Earliest,
+        window: 64,
+        window_bytes: 0,
+        max_attempts: 5,
+        dead_letter: b"dead",
+        durable: Some(Durable {
+            name: "billing",
+            on_conflict: OnConflict::TakeOver,
+            epoch: 0,
+            inactive_ttl_micros: 0,
+        }),
+    }
 }
 
 fn ranges<const N: usize>(ranges: [(u64, u32); N]) -> List<'static, OffsetRange> {
@@ -155,6 +176,37 @@ pub(crate) fn server_frames() -> BTreeMap<&'static str, ServerFrame<'static>> {
         ),
         ("acked", ServerFrame::Acked(Acked { request: 24, cursor: 42, not_held: ranges([(44, 1)]) })),
         ("members", ServerFrame::Members(members())),
+        (
+            "pattern_subscribed",
+            ServerFrame::PatternSubscribed(PatternSubscribed {
+                request: 29,
+                subscription: 5,
+                epoch: 1,
+                topics: 2,
+            }),
+        ),
+        (
+            "matched",
+            ServerFrame::Matched(Matched {
+                subscription: 5,
+                alias: SubscribePattern::FIRST_ALIAS,
+                epoch: 1,
+                rewind: 0,
+                start: 40,
+                end: 42,
+                topic: b"orders.new",
+            }),
+        ),
+        (
+            "not_matched",
+            ServerFrame::NotMatched(NotMatched {
+                subscription: 5,
+                code: RefusalCode::SubscriptionsFull,
+                value: 100_000,
+                others: 3,
+                topic: b"orders.new",
+            }),
+        ),
         ("trimmed", ServerFrame::Trimmed(Trimmed { request: 21, start: 1_000, removed: 250 })),
         (
             "published_repeated",

@@ -130,6 +130,11 @@ pub(crate) const KEYS: &[Key] = &[
         field: |to| Field::Count(&mut to.max_topics, u32::MAX),
     },
     Key {
+        path: "limits.max_patterns",
+        help: "Maximum patterns of topics that connections are subscribed to",
+        field: |to| Field::Count(&mut to.max_patterns, u32::MAX),
+    },
+    Key {
         path: "limits.max_durables",
         help: "Maximum durable subscriptions, attached or detached",
         field: |to| Field::Count(&mut to.max_durables, u32::MAX),

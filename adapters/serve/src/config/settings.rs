@@ -40,6 +40,7 @@ pub(crate) struct Settings {
     pub(crate) max_connections: u32,
     pub(crate) max_handshakes: u32,
     pub(crate) max_topics: u32,
+    pub(crate) max_patterns: u32,
     pub(crate) max_durables: u32,
     pub(crate) max_producers: u32,
     pub(crate) memory: Memory,
@@ -99,6 +100,7 @@ impl Settings {
             .heartbeat_millis(u32::try_from(self.heartbeat.as_millis()).unwrap_or(u32::MAX).max(1));
         config.topic_defaults = self.topic_defaults;
         config.max_topics = self.max_topics;
+        config.max_patterns = self.max_patterns;
         config.max_durables = self.max_durables;
         config.inactive_ttl = self.inactive_ttl;
         config.max_connections = self.max_connections;
@@ -142,6 +144,7 @@ impl Default for Settings {
             max_connections: broker.max_connections,
             max_handshakes: broker.max_handshakes,
             max_topics: broker.max_topics,
+            max_patterns: broker.max_patterns,
             max_durables: broker.max_durables,
             max_producers: broker.max_producers,
             memory: Memory::Share(25),

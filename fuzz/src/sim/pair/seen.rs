@@ -129,6 +129,9 @@ impl Seen {
             | ServerFrame::Trimmed(_)
             | ServerFrame::Acked(_)
             | ServerFrame::Members(_)
+            | ServerFrame::PatternSubscribed(_)
+            | ServerFrame::Matched(_)
+            | ServerFrame::NotMatched(_)
             | ServerFrame::Ping { .. }
             | ServerFrame::Pong { .. }
             | ServerFrame::Goodbye(_)

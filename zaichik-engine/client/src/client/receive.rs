@@ -89,8 +89,11 @@ impl Client {
             ServerFrame::Fatal(fatal) => {
                 return Err(LinkError::Fatal { code: fatal.code, text: Arc::from(fatal.text) });
             }
-            // It is split off its buffer before it gets here.
-            ServerFrame::Delivery(_) => {
+            // A Delivery is split off its buffer before it gets here; for the others nothing was sent.
+            ServerFrame::Delivery(_)
+            | ServerFrame::PatternSubscribed(_)
+            | ServerFrame::Matched(_)
+            | ServerFrame::NotMatched(_) => {
                 return Err(Violation::Unexpected { kind: frame.kind() }.into());
             }
         }

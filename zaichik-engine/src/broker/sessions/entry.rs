@@ -4,12 +4,13 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use crate::broker::memory::{LITTLE, Memory};
 use crate::broker::readiness::{Readiness, Waits};
+use crate::broker::sessions::patterns::SessionPatterns;
 use crate::effects::Effects;
 use crate::error::CloseReason;
-use crate::id::{MemberKey, SessionId, SubKey, TopicId};
+use crate::id::{MemberKey, PatternKey, SessionId, SubKey, TopicId};
 use crate::ring::Node;
 use crate::session::IDLE_ROOM;
-use zaichik_proto::Timestamp;
+use zaichik_proto::{SubscribePattern, Timestamp};
 
 /// The broker's side of a session, from its start until it is detached.
 #[expect(clippy::struct_excessive_bools, reason = "each is independent of the others")]
@@ -31,6 +32,8 @@ pub(crate) struct SessionEntry {
     pub(in crate::broker) topics: BTreeSet<TopicId>,
     /// The shared subscriptions of which it is a member.
     pub(in crate::broker) shared: Option<Box<Memberships>>,
+    /// The patterns of topics to which it has subscribed.
+    pub(in crate::broker) patterns: Option<Box<SessionPatterns>>,
     /// Durable subscriptions that other sessions took over.
     fenced: Option<Box<Fences>>,
     /// Whether its end is no failure of what it holds (rule G5).
@@ -72,6 +75,8 @@ pub(in crate::broker) enum Ended {
     Subscription(SubKey),
     /// A membership, under this number, which ends in steps.
     Member(u32, MemberKey),
+    /// A pattern, whose subscriptions have ended.
+    Pattern(PatternKey),
     /// The number of a subscription that was lost before.
     Fence,
 }
@@ -112,6 +117,7 @@ impl SessionEntry {
             committed_below: 0,
             topics: BTreeSet::new(),
             shared: None,
+            patterns: None,
             fenced: None,
             is_orderly: false,
             woken: false,
@@ -141,6 +147,9 @@ impl SessionEntry {
         if let Some((number, key)) = self.shared.as_mut().and_then(|shared| shared.numbers.pop_first()) {
             return Some(Ended::Member(number, key));
         }
+        if let Some((_, key)) = self.patterns.as_mut().and_then(|patterns| patterns.numbers.pop_first()) {
+            return Some(Ended::Pattern(key));
+        }
         let fenced = self.fenced.as_mut()?;
         fenced.unsent = VecDeque::new();
         if fenced.epochs.pop_first().is_none() {
@@ -161,7 +170,8 @@ impl SessionEntry {
     pub(in crate::broker) fn numbers(&self) -> usize {
         let fenced = self.fenced.as_ref().map_or(0, |fenced| fenced.epochs.len());
         let shared = self.shared.as_ref().map_or(0, |shared| shared.numbers.len());
-        self.subscriptions.len().saturating_add(fenced).saturating_add(shared)
+        let patterns = self.patterns.as_ref().map_or(0, |patterns| patterns.numbers.len());
+        self.subscriptions.len().saturating_add(fenced).saturating_add(shared).saturating_add(patterns)
     }
 
     /// Sets the client's name.
@@ -173,7 +183,8 @@ impl SessionEntry {
     /// Its memberships, after it may have begun to have some.
     pub(in crate::broker) fn count_extra(&mut self) {
         let shared = self.shared.as_ref().map_or(0, |_| size_of::<Memberships>());
-        self.extra = self.name.len().saturating_add(shared);
+        let patterns = self.patterns.as_ref().map_or(0, |_| size_of::<SessionPatterns>());
+        self.extra = self.name.len().saturating_add(shared).saturating_add(patterns);
     }
 
     /// The member that it is under this number.
@@ -183,12 +194,32 @@ impl SessionEntry {
 
     /// Whether it has a subscription of this number.
     pub(in crate::broker) fn has_number(&self, number: u32) -> bool {
-        self.subscriptions.contains_key(&number) || self.member(number).is_some()
+        let is_pattern = self.patterns.as_ref().is_some_and(|one| one.numbers.contains_key(&number));
+        self.subscriptions.contains_key(&number) || self.member(number).is_some() || is_pattern
+    }
+
+    /// Whether one of its subscriptions has a number that is at least this one.
+    pub(in crate::broker) fn has_high_number(&self, least: u32) -> bool {
+        let shared = self.shared.as_ref().and_then(|shared| shared.numbers.last_key_value());
+        let exclusive = self.subscriptions.last_key_value();
+        let numbers =
+            [exclusive.map(|(number, _)| *number), shared.map(|(number, _)| *number), self.last_fenced()];
+        numbers.into_iter().flatten().any(|number| number >= least)
+    }
+
+    /// Whether its client may choose this number for a subscription.
+    pub(in crate::broker) fn may_choose(&self, number: u32) -> bool {
+        self.patterns.is_none() || number < SubscribePattern::FIRST_ALIAS
     }
 
     /// The epoch under which the subscription of this number was taken over, if it was.
     pub(in crate::broker) fn fenced_by(&self, number: u32) -> Option<u32> {
         self.fenced.as_ref()?.epochs.get(&number).copied()
+    }
+
+    /// The highest number of a subscription that was taken over.
+    pub(in crate::broker) fn last_fenced(&self) -> Option<u32> {
+        self.fenced.as_ref()?.epochs.last_key_value().map(|(number, _)| *number)
     }
 
     /// Bytes that its buffers may hold now (rule S15). Large requests wait behind those made earlier.

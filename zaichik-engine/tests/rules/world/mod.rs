@@ -24,7 +24,7 @@ use zaichik_engine::{
 use zaichik_proto::{ClientFrame, HEADER_LEN, Refusal, TopicOptions, Version};
 use zaichik_testkit::{Connections, Rows};
 
-pub(crate) use zaichik_testkit::{Member, Op, Sub, done, keyed, mortal, put, put_all, record};
+pub(crate) use zaichik_testkit::{Member, Op, PatternSub, Sub, done, keyed, mortal, put, put_all, record};
 
 pub(crate) use self::dice::Dice;
 pub(crate) use self::peer::Peer;

@@ -262,6 +262,7 @@ pub(super) fn owned(frame: &ClientFrame<'_>) -> Sent {
             offsets: offsets(extend.ranges),
         },
         ClientFrame::DescribeShared(describe) => Sent::DescribeShared { request: describe.request },
+        ClientFrame::SubscribePattern(_) => panic!("the client subscribes to no pattern"),
         ClientFrame::Shard(_) | ClientFrame::Extension { .. } => panic!("the client sent {frame:?}"),
     }
 }
