@@ -138,9 +138,12 @@ impl Group {
                 self.skip_known();
             }
             let Some(next) = self.next(topic, now) else { return Ok(()) };
+            // One that waits for its key is found only by a member that has room for it.
             let len = match next {
-                Next::Record(offset) => topic.entry(offset, now).map(|(entry, _)| entry.record.len()),
-                Next::Gap(..) | Next::Silent(..) | Next::Blocked(_) => None,
+                Next::Record(offset) | Next::Blocked(offset) => {
+                    topic.entry(offset, now).map(|(entry, _)| entry.record.len())
+                }
+                Next::Gap(..) | Next::Silent(..) => None,
             };
             let with_room: Vec<usize> = (0..self.members.len())
                 .filter(|index| self.has_room(&self.members[*index]) && !self.members[*index].may_be_parked)
