@@ -217,7 +217,7 @@ impl Programs {
             ZaichikAsyncStd => return given(&self.zaichik_async_std),
             Relay64 | Relay256 | Relay1024 | RelaySpin => return Ok(self.own.clone()),
             Nats | JetStream => "nats-server",
-            // The one in PATH becomes another user.
+            // The one in PATH switches to another user.
             RabbitMq if Path::new(RABBITMQ).is_file() => return Ok(RABBITMQ.into()),
             RabbitMq => "rabbitmq-server",
             Redis => "redis-server",

@@ -67,8 +67,8 @@ pub enum Defect {
     UnmarkedTrim,
     /// Rule B7: answers that were asked for when they are durable are sent when they are written.
     UnsyncedAnswers,
-    /// Rule G10: what a member held when its connection ended never comes back. What a broker forgets, no request makes it
-    /// forget.
+    /// Rule G10: what a member held when its connection ended never comes back. No request and no altered answer has that
+    /// effect.
     LostReturn,
     /// Rule B6: what is acknowledged above the cursor of a shared subscription is not given to the store.
     UnmarkedAck,

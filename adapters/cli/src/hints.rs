@@ -19,7 +19,7 @@ const WILDCARDS: [&str; 4] = ["*", "#", ">", "+"];
 pub(crate) fn wildcard(topic: &str) -> Option<String> {
     let part = topic.split(SEPARATORS).find(|part| WILDCARDS.contains(part))?;
     Some(format!(
-        "topic {topic:?}: {part} is an ordinary part of this name; there are no wildcards, so name each topic in full"
+        "topic {topic:?}: {part} stands for no other names, because commands take no patterns; name each topic in full"
     ))
 }
 
@@ -74,7 +74,7 @@ mod tests {
     #[test]
     fn names_with_a_wildcard_as_a_part_look_like_patterns() {
         for topic in ["*", "#", ">", "orders.*", "orders/#", "orders.>", "*.new", "a/+/b", "a.*.b"] {
-            assert!(wildcard(topic).is_some_and(|hint| hint.contains("no wildcards")), "{topic}");
+            assert!(wildcard(topic).is_some_and(|hint| hint.contains("no patterns")), "{topic}");
         }
         for topic in ["orders", "orders*", "c#", "a>b", "a*b.c", "1+1", "", "a..b"] {
             assert_eq!(wildcard(topic), None, "{topic}");

@@ -13,7 +13,7 @@ pub(crate) async fn w_01_a_topic_that_is_created_later_is_received_from_its_firs
     writer.shake_hands_as(Version::Two).await;
     let answer = peer.answer(peer.subscribe_pattern(PatternSub::new(1, b"orders.*").window(2))).await;
     assert_eq!(answer, "pattern of 0 topics");
-    // Nobody else is there to go on with what the creation leaves.
+    // No other connection continues the work that the creation leaves.
     assert_eq!(writer.answer(writer.publish("orders.new", "a")).await, "@0 new");
     assert_eq!(peer.stream_of(2).await, ["1 ~0 is orders.new 0..1", "~0/0=a"]);
     writer.answer(writer.publish("orders.new", "b")).await;

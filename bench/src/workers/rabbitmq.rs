@@ -44,7 +44,7 @@ const ACK: (u16, u16) = (60, 80);
 const CONFIRM: (u16, u16) = (85, 10);
 const CONFIRM_OK: (u16, u16) = (85, 11);
 
-/// Opens a connection with a channel that knows the queue.
+/// Opens a connection with a channel, on which the queue is declared.
 fn connect(port: u16) -> Result<TcpStream> {
     let mut socket = wire::connect(port)?;
     socket.write_all(b"AMQP\0\0\x09\x01")?;

@@ -65,7 +65,7 @@ pub(crate) enum Action {
         join: Join,
         from: Place,
     },
-    /// Under the rewind number that is so far behind.
+    /// With a rewind number that is lower than the current one by `behind`.
     Settle {
         how: How,
         which: Which,

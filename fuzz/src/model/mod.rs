@@ -1,4 +1,4 @@
-//! A reference model of everything that a broker does (chapters O, T, R, C, A, D, G, P, X).
+//! A reference model of everything that a broker does, except patterns (chapters O, T, R, C, A, D, G, P, X).
 //!
 //! It keeps every record, answers every question with a scan and shares no code with the engine. [`check`] runs a script
 //! on the engine and on the model, and compares them step by step; [`scripts`] generates scripts. The

@@ -34,7 +34,7 @@ pub(super) struct Pattern {
     /// The number by which the client names it.
     pub(super) number: u32,
     text: Box<str>,
-    /// Distinguishes it from all others ever.
+    /// A number that no other pattern of this broker ever has.
     serial: u64,
     /// The request whose answer it owes until all topics that existed were examined; `None` after that.
     request: Option<u32>,
@@ -76,7 +76,7 @@ struct Search {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct NewTopic {
     pub(super) id: TopicId,
-    /// The cursor that belongs to nobody, and where it is.
+    /// The cursor, which belongs to no subscription, and its offset.
     pub(super) cursor_id: CursorId,
     pub(super) start: u64,
 }

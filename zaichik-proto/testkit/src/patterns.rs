@@ -43,7 +43,7 @@ impl<'a> PatternSub<'a> {
         Self(SubscribePattern { window_bytes, ..self.0 })
     }
 
-    /// After so many failures a record goes to this topic.
+    /// After this many failures a record goes to this topic.
     #[must_use]
     pub const fn dead_letter(self, max_attempts: u32, topic: &'a str) -> Self {
         Self(SubscribePattern { max_attempts, dead_letter: topic.as_bytes(), ..self.0 })

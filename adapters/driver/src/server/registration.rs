@@ -55,7 +55,7 @@ impl Registration {
         if admission != Admission::Granted && self.is_aborted() { Admission::Granted } else { admission }
     }
 
-    /// Whether the connection, which has much to do, [uses no share](Self::used_share) before others had theirs.
+    /// Whether the connection, which has much to do, waits until others had their shares before it uses its first one.
     pub(super) fn goes_behind(&self) -> bool {
         self.shared.turnstile().is_crowded_for(self.place) && !self.is_aborted()
     }

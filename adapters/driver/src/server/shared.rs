@@ -77,8 +77,8 @@ impl Shared {
     }
 
     /// Runs an exchange between a session and the broker, and returns also how many steps of work it was (rule S14); `waker`
-    /// is woken when the session has something to pull. One that `is_busy` lets others go first. `stalls` are the writes since the last exchange that moved no bytes; `seen` is
-    /// as for [`now_for`](Self::now_for).
+    /// is woken when the session has something to pull. One that `is_busy` lets others go first. `stalls` are the writes
+    /// since the last exchange that moved no bytes; `seen` is as for [`now_for`](Self::now_for).
     pub(crate) fn exchange(
         &self,
         session: &mut Session,

@@ -15,7 +15,7 @@ impl Group {
             (back.attempts, back.late) = (0, None);
         }
         self.next = self.cursor;
-        // Which failures lead to a dead letter is up to those who join again.
+        // Which failures lead to a dead letter depends on the options of the next request to join.
         self.terms.dead_letter = None;
         self.detach_again(now);
     }

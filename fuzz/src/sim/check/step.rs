@@ -260,7 +260,7 @@ impl Checker {
         }
     }
 
-    /// A batch that is refused tells that a record has died which a member held for too long.
+    /// The refusal of a batch shows that a record which a member held for too long has died.
     fn reveal_not_held(&mut self, link: u64, answer: &Answer) {
         if let Answer::Refused { code: RefusalCode::NotHeld, value, .. } = answer {
             for (index, member) in self.model.memberships(link) {
@@ -269,7 +269,7 @@ impl Checker {
         }
     }
 
-    /// The answer to a member tells how far its subscription had passed silent offsets.
+    /// The answer to a member shows how far its subscription had passed silent offsets.
     fn reveal_cursor(
         &mut self,
         link: u64,

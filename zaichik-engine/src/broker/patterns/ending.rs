@@ -41,7 +41,7 @@ impl Broker {
         }
     }
 
-    /// Ends a pattern without subscriptions. Returns the answer to the request that began it, if that was not given, and the one
+    /// Ends a pattern without subscriptions. Returns the answer to the request that began it, if none was sent, and the answer
     /// to this request.
     pub(crate) fn unsubscribe_pattern(
         &mut self,

@@ -1,4 +1,5 @@
-//! What a session learns of its patterns: topics that match, topics that could not be taken, and the answer (rules W3, W6).
+//! What is sent to a session about its patterns: topics that match, topics that could not be taken, and the answer (rules
+//! W3, W6).
 
 use zaichik_proto::{Matched, NotMatched, PatternSubscribed, Refusal, ServerFrame, TopicName, TopicPattern};
 
@@ -16,16 +17,16 @@ const EXAMINED_PER_TURN: u32 = 64;
 /// What became of a pattern's turn.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Introduced {
-    /// There is nothing more to say.
+    /// Nothing more is to be sent.
     All,
-    /// There may be.
+    /// More may be to be sent.
     Some,
     /// It waits for records that are only in the store; its session is woken when they are there.
     Awaits,
 }
 
 impl Delivery<'_> {
-    /// Gives the first pattern of a session that has something to say a turn; returns whether there was one.
+    /// Serves the first pattern of a session that has something to send; returns whether there was one.
     pub(in crate::broker) fn introduce_next(
         &mut self,
         session: SessionId,
@@ -147,7 +148,7 @@ impl Delivery<'_> {
 }
 
 impl Pattern {
-    /// The answer to its request, which is given once.
+    /// The answer to its request, which is sent once.
     pub(super) fn answer(&mut self, request: u32) -> PatternSubscribed {
         self.request = None;
         let topics = u32::try_from(self.aliases.len()).unwrap_or(u32::MAX);

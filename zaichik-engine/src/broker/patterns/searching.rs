@@ -27,7 +27,7 @@ impl Broker {
         let mut matching = Matching { sessions, readers };
         while let Some(new) = matching.readers.topics.first_new() {
             if matching.readers.topics.steps() >= last_step {
-                // Nobody may come to go on with it.
+                // No exchange may follow that would continue the search.
                 effects.rearm();
                 return true;
             }

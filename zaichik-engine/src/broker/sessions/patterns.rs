@@ -11,7 +11,7 @@ use crate::ring::Node;
 /// The patterns of a session, from its first one on.
 #[derive(Debug)]
 pub(in crate::broker) struct SessionPatterns {
-    /// Head of the ring of those that have something to say.
+    /// Head of the ring of those that have something to send.
     pub(in crate::broker) busy: Node,
     /// Head of the ring of those that wait for records that are only in the store.
     pub(in crate::broker) awaiting: Node,

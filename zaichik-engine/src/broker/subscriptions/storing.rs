@@ -1,4 +1,4 @@
-//! What a store has to be told of durable subscriptions.
+//! Which changes of durable subscriptions the store receives.
 
 use super::{Changed, Subscriptions};
 use crate::broker::changes::Changes;

@@ -1,4 +1,4 @@
-//! Taking what a subscription has received: the step that every message pays for.
+//! Taking what a subscription has received: a step that is done for every message.
 
 use zaichik_client::{Event, Hold, SubscriptionId};
 
@@ -8,8 +8,8 @@ use crate::planted::{Defect, is_planted};
 impl Core {
     /// The next message or event of a subscription, and with what it is settled; `None` if none has been received.
     ///
-    /// The clock is not read, since taking gives nothing an answer and no request room. Wakes the background task if there is
-    /// room to read again.
+    /// The clock is not read, because taking a message answers no request and makes no room for one. Wakes the background
+    /// task if there is room to read again.
     pub(crate) fn take_event(&self, id: SubscriptionId) -> Option<(Event, Option<Hold>)> {
         let mut state = self.lock();
         let event = state.machine.poll_event(id)?;

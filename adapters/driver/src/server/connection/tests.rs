@@ -199,7 +199,7 @@ fn s14_few_busy_connections_are_ready_at_a_time() {
     }
 }
 
-/// Otherwise a crowd of new connections would be before all others, each with a whole share.
+/// Otherwise many new connections would be served before all others, each with a whole share.
 #[test]
 fn s14_connections_that_become_busy_wait_before_their_first_share_if_many_are_busy() {
     let mut world = World::new();

@@ -1,4 +1,4 @@
-//! The broker's lock, which those that take it again and again do not take before those that wait.
+//! The broker's lock. Connections that take it again and again let threads that already wait for it go first.
 //!
 //! The lock of the standard library is not fair: a thread that releases it and takes it again at once is usually faster
 //! than one that has to be woken. While connections use whole shares of work (rule S14), one with a single request would
@@ -9,7 +9,7 @@ use std::sync::TryLockError::{Poisoned, WouldBlock};
 
 use crate::sync::{Mutex, MutexGuard};
 
-/// A lock with two orders of taking it. Take no two of them at once.
+/// A lock with two orders of taking it. A thread must not take two of them at once.
 #[derive(Debug)]
 pub(super) struct Lock<T> {
     value: Mutex<T>,
@@ -49,7 +49,7 @@ impl<T> Lock<T> {
     }
 
     fn wait(&self) -> LockResult<MutexGuard<'_, T>> {
-        // Nobody panics while it holds this one.
+        // No thread panics while it holds this one.
         let _next = self.next.lock();
         self.value.lock()
     }
