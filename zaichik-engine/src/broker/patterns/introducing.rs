@@ -1,5 +1,5 @@
-//! What is sent to a session about its patterns: topics that match, topics that could not be taken, and the answer (rules
-//! W3, W6).
+//! What is sent to a session about its patterns (rules W3, W6): topics that match, topics that could not be taken, and the
+//! answer.
 
 use zaichik_proto::{Matched, NotMatched, PatternSubscribed, Refusal, ServerFrame, TopicName, TopicPattern};
 
