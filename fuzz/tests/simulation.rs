@@ -5,8 +5,8 @@ use zaichik_fuzz::sim::{Failure, Setup, report_panics, run, twin};
 /// Seeds that run with every `cargo test`.
 const SEEDS: std::ops::Range<u64> = 0..60;
 
-/// Seeds with a store that have failed, because of the broker or of the checker.
-const ONCE_FAILED: [u64; 4] = [40_002_895, 40_007_387, 50_019_276, 50_032_610];
+/// Seeds with a store that have failed, because of the broker, the client or the checker.
+const ONCE_FAILED: [u64; 5] = [40_002_895, 40_007_387, 50_019_276, 50_032_610, 50_045_345];
 
 #[test]
 fn every_rule_holds_in_the_first_seeds() {

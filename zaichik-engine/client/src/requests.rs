@@ -57,8 +57,6 @@ pub(crate) struct Requests {
     internal: usize,
     /// Requests that may have been applied on a connection that is gone.
     uncertain: usize,
-    /// Requests whose number a connection that is gone may have carried.
-    bound: usize,
     /// The end of the last of them that was written again, as in [`Progress::Sent`].
     resent_end: u64,
     /// Numbered requests that are not answered: a publish without an acknowledgement waits for them (rule P6).
@@ -89,7 +87,6 @@ impl Requests {
             awaited: 0,
             internal: 0,
             uncertain: 0,
-            bound: 0,
             resent_end: 0,
             ahead: 0,
             given_up: 0,
@@ -193,7 +190,6 @@ impl Requests {
         self.kept_bytes = self.kept_bytes.saturating_sub(request.frame.len());
         self.awaited = self.awaited.saturating_sub(usize::from(request.id.is_some()));
         self.uncertain = self.uncertain.saturating_sub(usize::from(request.may_be_applied));
-        self.bound = self.bound.saturating_sub(usize::from(request.is_bound));
         self.ahead = self.ahead.saturating_sub(usize::from(request.is_ahead()));
         self.given_up = self.given_up.saturating_sub(usize::from(request.is_given_up()));
         self.internal = self.internal.saturating_sub(usize::from(request.is_internal()));
@@ -356,7 +352,6 @@ impl Requests {
         assert_eq!(self.awaited, all().filter(|request| request.id.is_some()).count());
         assert_eq!(self.kept_bytes, all().map(|request| request.frame.len()).sum());
         assert_eq!(self.uncertain, all().filter(|request| request.may_be_applied).count());
-        assert_eq!(self.bound, all().filter(|request| request.is_bound).count());
         assert_eq!(self.ahead, all().filter(|request| request.is_ahead()).count());
         assert_eq!(self.given_up, all().filter(|request| request.is_given_up()).count());
         assert!(all().all(|request| request.is_bound || !request.may_be_applied));

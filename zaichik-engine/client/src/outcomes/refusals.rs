@@ -63,18 +63,15 @@ impl Outcomes<'_> {
             self.requests.retry_now(wire);
             return true;
         }
-        // Requests behind a publish that was refused unapplied are not applied, so this one will be refused as well,
-        // unless bytes of an earlier connection bring the missing one.
-        match self.requests.held_by(wire).filter(|_| is_sent && !self.requests.has_late()) {
-            Some(refusal) => self.requests.answer_early(wire, Err(RequestError::HeldBack { topic, refusal })),
-            None if is_sent && is_unread => {
-                self.requests.answer_early(wire, Err(RequestError::Unread { topic }));
-            }
-            None if is_sent || may_be_applied => {
-                self.requests.answer_early(wire, Err(RequestError::Unknown { topic }));
-                self.requests.fill_unless_sent(wire);
-            }
-            None => self.deadline_passed_unsent(wire, kind, topic),
+        // One in flight behind a publish that was refused unapplied need not be refused as well: if the connection breaks,
+        // the next one may use up the numbers before it first, and its bytes may arrive after all.
+        if is_sent && is_unread {
+            self.requests.answer_early(wire, Err(RequestError::Unread { topic }));
+        } else if is_sent || may_be_applied {
+            self.requests.answer_early(wire, Err(RequestError::Unknown { topic }));
+            self.requests.fill_unless_sent(wire);
+        } else {
+            self.deadline_passed_unsent(wire, kind, topic);
         }
         true
     }

@@ -18,7 +18,7 @@ impl Requests {
     pub(crate) fn connection_lost(&mut self, taken: u64) -> Vec<LostRequest> {
         self.publishes.clear();
         self.queue.clear();
-        (self.uncertain, self.bound) = (0, 0);
+        self.uncertain = 0;
         let mut highest = None;
         let mut lost = Vec::with_capacity(self.table.len());
         for request in self.table.iter_mut() {
@@ -34,7 +34,6 @@ impl Requests {
             let is_settled = matches!(request.kind, RequestKind::Fill(_)) && request.id.is_none();
             request.may_be_applied |= has_left && !is_settled;
             self.uncertain = self.uncertain.saturating_add(usize::from(request.may_be_applied));
-            self.bound = self.bound.saturating_add(usize::from(request.is_bound));
             if request.is_bound {
                 highest = highest.max(request.sequence);
             }

@@ -140,17 +140,11 @@ impl Requests {
         for (wire, sequence) in kept.into_iter().zip(first..) {
             if let Some(request) = self.table.get_mut(wire) {
                 self.queue.leave(request);
-                self.bound = self.bound.saturating_sub(usize::from(request.is_bound));
                 (request.sequence, request.is_bound) = (Some(sequence), false);
                 request.progress = Progress::Waiting;
                 self.queue.push_again(request);
             }
         }
-    }
-
-    /// Whether a number of the producer may still reach the broker from a connection that is gone.
-    pub(crate) fn has_late(&self) -> bool {
-        self.bound > 0
     }
 
     /// An answer that is no longer awaited, or not yet known: the request is not in flight, and its number is filled.

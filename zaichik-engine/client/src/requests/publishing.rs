@@ -202,7 +202,7 @@ impl Requests {
     }
 
     /// The refusal because of which the request's producer sends nothing, if there is one.
-    pub(crate) fn held_by(&self, wire: u32) -> Option<Refusal> {
+    fn held_by(&self, wire: u32) -> Option<Refusal> {
         let request = self.table.get(wire).filter(|request| is_numbered(&self.producer, request));
         request.and_then(|_| self.producer.held_by())
     }

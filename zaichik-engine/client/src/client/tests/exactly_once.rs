@@ -1,19 +1,23 @@
 //! Publishes to a broker that implements exactly rule P3, over connections that break at any byte.
 
+mod broker;
+
 use core::time::Duration;
 use std::collections::{BTreeMap, VecDeque};
 
 use bytes::{Buf, BytesMut};
 use proptest::prelude::*;
-use zaichik_proto::{
-    BatchResult, Batched, List, Producer, Published, Record, Refusal, RefusalCode, Refused, ServerFrame,
-};
+use zaichik_proto::{Record, ServerFrame, Timestamp};
 
+use self::broker::Broker;
 use super::peer::Peer;
 use super::producer::config;
-use super::sent::{Op, Sent};
+use super::sent::Sent;
 use crate::{Answer, Batch, Link, PublishOptions, RequestError, RequestId};
-use zaichik_proto::Timestamp;
+
+/// How long bytes of a connection that is gone may still arrive; the broker remembers a producer for 1 min longer than the
+/// client resends.
+const LATE: Duration = Duration::from_secs(50);
 
 #[derive(Debug, Clone)]
 enum Step {
@@ -30,8 +34,10 @@ enum Step {
     Handle(u8),
     /// The client receives up to N bytes from the broker.
     Read(usize),
-    /// The connection breaks after the broker has handled up to N of its complete frames.
+    /// The connection breaks after the broker has handled up to N of its complete frames; the others may come late.
     Cut(usize),
+    /// The broker handles the next frame of a connection that is gone; the number selects its response.
+    Late(u8),
     Connect,
     /// Another instance of the broker takes over.
     Replace,
@@ -48,125 +54,12 @@ fn step() -> impl Strategy<Value = Step> {
         10 => any::<u8>().prop_map(Step::Handle),
         8 => prop_oneof![0..100usize, Just(10_000)].prop_map(Step::Read),
         2 => (0..4usize).prop_map(Step::Cut),
+        2 => any::<u8>().prop_map(Step::Late),
         5 => Just(Step::Connect),
         1 => Just(Step::Replace),
         2 => prop_oneof![4 => 0..100_000u64, 1 => 0..700_000_000u64].prop_map(Step::Wait),
         4 => Just(Step::Due),
     ]
-}
-
-/// The broker's answer to a sequence number.
-#[derive(Debug, Clone)]
-enum Stored {
-    /// The offset of the first record of each publish, and whether it was a batch.
-    Accepted(Vec<u64>, bool),
-    Refused(RefusalCode),
-}
-
-/// One instance of a broker, with one topic and one producer.
-#[derive(Default)]
-struct Broker {
-    log: Vec<u32>,
-    expected: Option<u64>,
-    answers: BTreeMap<u64, Stored>,
-    used_at: Timestamp,
-}
-
-impl Broker {
-    const REMEMBERED: Duration = Duration::from_mins(10);
-    const RETRYABLE: [RefusalCode; 6] = [
-        RefusalCode::Busy,
-        RefusalCode::TopicFull,
-        RefusalCode::KeysFull,
-        RefusalCode::TopicsFull,
-        RefusalCode::Draining,
-        RefusalCode::StorageFull,
-    ];
-
-    /// Handles a request; `choice` selects the broker's response if the sequence number is in order.
-    fn handle(&mut self, now: Timestamp, sent: &Sent, choice: u8) -> BytesMut {
-        let (producer, publishes, is_batch) = match sent {
-            Sent::Publish { producer, bodies, .. } => (*producer, vec![bodies.clone()], false),
-            Sent::Batch { producer, operations, .. } => {
-                let bodies = operations.iter().map(|operation| match operation {
-                    Op::Publish { bodies, .. } => bodies.clone(),
-                    Op::Commit { .. } | Op::Ack { .. } => panic!("{operation:?}"),
-                });
-                (*producer, bodies.collect(), true)
-            }
-            other => panic!("{other:?}"),
-        };
-        let Producer { sequence, .. } = producer.unwrap();
-        if now >= self.used_at + Self::REMEMBERED {
-            self.expected = None;
-            self.answers.clear();
-        }
-        let request = sent.request();
-        match self.expected {
-            Some(expected) if sequence > expected => {
-                return refused(request, RefusalCode::SequenceGap, expected);
-            }
-            Some(expected) if sequence < expected => {
-                let Some(stored) = self.answers.get(&sequence) else {
-                    return refused(request, RefusalCode::SequenceTooOld, 0);
-                };
-                return stored.encode(request);
-            }
-            _ => {}
-        }
-        if let Some(code) = Self::RETRYABLE.get(usize::from(choice / 8)).filter(|_| choice < 40) {
-            // A new producer is not remembered after a retryable refusal.
-            return refused(request, *code, u64::from(choice) * 1_000);
-        }
-        let stored = if choice > 240 {
-            Stored::Refused(RefusalCode::TooLarge)
-        } else {
-            let mut append = |bodies: &Vec<Vec<u8>>| {
-                let first = self.log.len() as u64;
-                self.log.extend(bodies.iter().map(|body| u32::from_le_bytes(body[..4].try_into().unwrap())));
-                first
-            };
-            Stored::Accepted(publishes.iter().map(&mut append).collect(), is_batch)
-        };
-        self.expected = Some(sequence + 1);
-        self.used_at = now;
-        self.answers.insert(sequence, stored.clone());
-        stored.encode(request)
-    }
-}
-
-fn refused(request: u32, code: RefusalCode, value: u64) -> BytesMut {
-    let mut out = BytesMut::new();
-    let refusal = Refusal::with_value(code, value);
-    ServerFrame::Refused(Refused { request, count: 1, refusal, repeated: None }).encode(&mut out);
-    out
-}
-
-impl Stored {
-    fn encode(&self, request: u32) -> BytesMut {
-        let (mut out, mut bytes) = (BytesMut::new(), Vec::new());
-        let frame = match self {
-            Self::Refused(code) => return refused(request, *code, 0),
-            Self::Accepted(offsets, false) => ServerFrame::Published(Published {
-                repeated: None,
-                request,
-                created: false,
-                first_offset: offsets.first().copied(),
-                duplicates: List::EMPTY,
-            }),
-            Self::Accepted(offsets, true) => {
-                let results = (0..).zip(offsets).map(|(operation, first_offset)| BatchResult {
-                    operation,
-                    created: false,
-                    first_offset: *first_offset,
-                });
-                let results = List::encode_into(&mut bytes, results);
-                ServerFrame::Batched(Batched { repeated: None, request, results, duplicates: List::EMPTY })
-            }
-        };
-        frame.encode(&mut out);
-        out
-    }
 }
 
 struct World {
@@ -175,6 +68,8 @@ struct World {
     brokers: Vec<Broker>,
     /// What the broker has sent and the client has not received.
     answers: VecDeque<u8>,
+    /// What the broker has received over connections that are gone and has not read, and when they went.
+    late: VecDeque<(Timestamp, Sent)>,
     /// The numbers of the records of each request.
     records: BTreeMap<RequestId, Vec<u32>>,
     made: u32,
@@ -190,6 +85,7 @@ impl World {
             peer: Peer::new(config),
             brokers: vec![Broker::default()],
             answers: VecDeque::new(),
+            late: VecDeque::new(),
             records: BTreeMap::new(),
             made: 0,
             results: BTreeMap::new(),
@@ -239,16 +135,28 @@ impl World {
         true
     }
 
+    /// The broker handles the next frame of a connection that is gone, and nobody receives the answer.
+    fn handle_late(&mut self, choice: u8) {
+        let now = self.peer.now;
+        self.late.retain(|(since, _)| now < *since + LATE);
+        if let Some((_, sent @ (Sent::Publish { .. } | Sent::Batch { .. }))) = self.late.pop_front() {
+            self.brokers.last_mut().unwrap().handle(now, &sent, choice);
+        }
+    }
+
     fn read(&mut self, count: usize) {
         let bytes: Vec<_> = self.answers.drain(..count.min(self.answers.len())).collect();
         self.peer.client.inbound().extend_from_slice(&bytes);
         self.peer.client.handle_read(self.peer.now);
     }
 
-    /// The connection breaks; the broker still handles some of the complete frames that had arrived.
+    /// The connection breaks; the broker still handles some of the complete frames that had arrived, and keeps the others.
     fn cut(&mut self, handled: usize) {
         for _ in 0..handled {
             self.handle(100);
+        }
+        while let Some(sent) = self.peer.received_one() {
+            self.late.push_back((self.peer.now, sent));
         }
         self.answers.clear();
         self.peer.disconnect();
@@ -278,11 +186,13 @@ impl World {
             }
             Step::Read(count) if self.is_up() => self.read(count),
             Step::Cut(handled) if self.is_up() => self.cut(handled),
+            Step::Late(choice) => self.handle_late(choice),
             Step::Connect => self.connect(),
             Step::Replace => {
                 if self.is_up() {
                     self.cut(0);
                 }
+                self.late.clear();
                 self.brokers.push(Broker::default());
             }
             Step::Wait(micros) => {

@@ -218,9 +218,9 @@ fn p4_an_empty_batch_uses_up_the_number_of_a_publish_that_expires_while_refused(
     assert!(matches!(error, RequestError::Refused { .. }), "{error:?}");
     assert_eq!(error.class(), ErrorClass::Retryable);
     peer.advance(Duration::from_millis(100));
-    // It was sent, and will certainly be refused.
+    // It is in flight, and nothing says yet that it is refused as well.
     let error = peer.answer_to(behind).unwrap_err();
-    assert!(matches!(error, RequestError::HeldBack { .. }), "{error:?}");
+    assert!(matches!(error, RequestError::Unknown { .. }), "{error:?}");
     gaps(&mut peer, &sent[1..], 101);
     let again = peer.sent();
     // No number is used for another request.
@@ -229,6 +229,28 @@ fn p4_an_empty_batch_uses_up_the_number_of_a_publish_that_expires_while_refused(
     peer.batched(again[1].request(), &[], &[]);
     peer.ack(&[(again[2].request(), 1, 1)]);
     assert!(peer.answer_to(kept).is_ok());
+}
+
+#[test]
+fn p4_a_publish_in_flight_behind_a_refused_one_is_unknown_at_its_deadline() {
+    let second = Duration::from_secs(1);
+    let mut peer = known();
+    let refused = publish_for(&mut peer, b"a", second);
+    let behind = publish_for(&mut peer, b"b", second);
+    let sent = peer.sent();
+    peer.refuse(sent[0].request(), RefusalCode::StorageFull, 1_000_000);
+    assert!(matches!(peer.answer_to(refused), Err(RequestError::Refused { .. })), "it can't be sent in time");
+    peer.advance(second);
+    assert!(matches!(peer.answer_to(behind), Err(RequestError::Unknown { .. })));
+    // The broker has not read it when the connection breaks. It uses up the number before it first, then reads it.
+    peer.disconnect();
+    peer.connect(1);
+    let empty = peer.sent();
+    assert_eq!(numbered(&empty), [(101, &b""[..]), (102, b"")]);
+    peer.batched(empty[0].request(), &[], &[]);
+    peer.published(empty[1].request(), Some(1), &[]);
+    peer.publish("t", b"c").unwrap();
+    assert_eq!(numbered(&peer.sent()), [(103, &b"c"[..])]);
 }
 
 #[test]
