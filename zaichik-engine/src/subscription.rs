@@ -382,6 +382,11 @@ impl Subscription {
         !self.window.is_empty()
     }
 
+    /// The number of a shared one; 0 otherwise.
+    pub(crate) fn serial(&self) -> u64 {
+        self.shared.as_ref().map_or(0, |shared| shared.serial)
+    }
+
     /// The running time at which its pause ends; [`Timestamp::MAX`] if there is none, or no session to deliver to. For a shared
     /// one, when the first delay or time of a member ends.
     pub(crate) fn resumes_at(&self) -> Timestamp {

@@ -1,5 +1,7 @@
 //! Shrunk scripts on which the engine and the model once disagreed.
 
+mod members;
+
 use zaichik_proto::AckLevel;
 
 use crate::model::action::{Action, Epoch, Part, Place};

@@ -8,6 +8,7 @@ use super::producers::Producers;
 use super::readers::Readers;
 use super::sessions::Sessions;
 use super::subscribing::Subscribing;
+use super::subscriptions::Due;
 use super::turns::Turns;
 use super::wakes::{hand_out_wakes, release_waiting};
 use crate::config::BrokerConfig;
@@ -109,12 +110,15 @@ impl Housekeeping<'_> {
         self.announce_stop(effects);
         let now = self.readers.now;
         self.readers.topics.housekeep(now, VISITED_PER_CALL as usize, self.readers.memory);
-        for _ in 0..VISITED_PER_CALL {
-            let Some(key) = self.readers.subscriptions.pop_pause(now) else { break };
-            self.readers.topics.spend(1);
-            self.pause_over(key, effects);
-        }
+        // Before pauses: what a forgotten subscription kept may decide whether a dead letter has room.
         let _ = self.readers.end_expired();
+        for _ in 0..VISITED_PER_CALL {
+            let Some(due) = self.readers.subscriptions.pop_pause(now) else { break };
+            self.readers.topics.spend(1);
+            if let Due::Subscription(key) = due {
+                self.pause_over(key, effects);
+            }
+        }
         let forgotten = self.producers.forget_silent(now, VISITED_PER_CALL as usize, self.readers.memory);
         self.readers.topics.spend(forgotten);
         self.readers.memory.retired().sweep();
@@ -135,17 +139,14 @@ impl Housekeeping<'_> {
         topics.spend(released.saturating_add(handed));
     }
 
-    /// A pause of a subscription is over, unless it was changed.
+    /// A pause of a subscription is over.
     fn pause_over(&mut self, key: SubKey, effects: &mut Effects) {
-        let running = self.readers.subscriptions.running(self.readers.now);
         let subscription = &mut self.readers.subscriptions[key];
         if subscription.shared.is_some() {
             return self.subscribing().end_deadlines(key, NO_SESSION, effects);
         }
-        let holder = subscription.holder().filter(|_| subscription.resumes_at() <= running);
-        let Some(holder) = holder else {
-            return self.readers.subscriptions.settle(key, self.readers.memory);
-        };
+        // Without one there is no pause.
+        let Some(holder) = subscription.holder() else { return };
         let was_stored = subscription.holds_off();
         subscription.resume();
         self.readers.readiness.push(holder.ready, subscription.node);

@@ -8,6 +8,7 @@ use super::Broker;
 use super::producers::RestoredProducer;
 use super::subscriptions::Beginning;
 use crate::config::{BrokerConfig, ConfigError, Seed};
+use crate::group::Options;
 use crate::id::{SubKey, TopicId};
 use crate::planted::{Defect, is_planted};
 use crate::session_config::SessionConfig;
@@ -250,7 +251,8 @@ impl Restore {
         if self.is_another {
             let end = topic.end();
             row.cursor = row.cursor.min(end);
-            row.done.retain(|(_, to)| *to <= end);
+            row.done.retain(|(from, _)| *from < end);
+            row.done.iter_mut().for_each(|(_, to)| *to = end.min(*to));
             row.failures.retain(|(offset, _)| *offset < end);
             row.delays.retain(|(offset, _)| *offset < end);
         }
@@ -350,8 +352,9 @@ impl Restore {
     fn finish_cursors(&mut self, now: Timestamp) -> Result<(), RowError> {
         let Broker { subscriptions, memory, readiness, .. } = &mut self.broker;
         for (key, row) in self.groups.drain(..) {
-            let rings = (readiness.insert_ring(), readiness.insert_ring());
-            subscriptions[key].restore_shared(row, rings, now);
+            let GroupRow { ack_deadline_micros, max_span, by_key, .. } = row;
+            subscriptions.share(key, Options { ack_deadline_micros, max_span, by_key }, readiness);
+            subscriptions[key].restore_shared(row, now);
             subscriptions.settle(key, memory);
             subscriptions.schedule_expiry(key);
         }

@@ -19,10 +19,11 @@ use super::patterns::Patterns;
 use super::readiness::Readiness;
 use crate::arena::Arena;
 use crate::config::{BrokerConfig, Seed};
+use crate::group::{Group, Options};
 use crate::id::{SessionId, SubKey, TopicId};
 use crate::planted::{Defect, is_planted};
 use crate::store::Key;
-use crate::subscription::{Durable, Subscription, Terms, check_epoch};
+use crate::subscription::{Durable, Shared, Subscription, Terms, check_epoch};
 use crate::table::Table;
 use crate::topic::CursorId;
 
@@ -37,8 +38,10 @@ pub(super) struct Subscriptions {
     pub(super) patterns: Patterns,
     /// Durable subscriptions by topic and name.
     durables: Table<SubKey>,
-    /// When pauses end, in running time.
-    pauses: Deadlines<SubKey>,
+    /// When pauses end, in running time; those of shared subscriptions that end together, in the order of their serial numbers.
+    pauses: Deadlines<(u64, SubKey)>,
+    /// How many shared subscriptions there ever were.
+    shared_count: u64,
     /// When detached durable subscriptions end.
     expiries: Deadlines<SubKey>,
     hash_key: u128,
@@ -93,6 +96,7 @@ impl Subscriptions {
             patterns: Patterns::new(config),
             durables: Table::new(),
             pauses: Deadlines::default(),
+            shared_count: 0,
             expiries: Deadlines::default(),
             hash_key: seed.hash_key,
             max_durables: config.max_durables,
@@ -197,7 +201,7 @@ impl Subscriptions {
             let hash = hash_of(self.hash_key, subscription.topic, &durable.name);
             self.durables.remove(hash, |other| *other == key);
         }
-        self.pauses.schedule(key, subscription.due, Timestamp::MAX);
+        self.pauses.schedule((subscription.serial(), key), subscription.due, Timestamp::MAX);
         let expires = subscription.durable.as_ref().map_or(Timestamp::MAX, |durable| durable.due);
         self.expiries.schedule(key, expires, Timestamp::MAX);
         readiness.remove(subscription.node);
@@ -208,6 +212,16 @@ impl Subscriptions {
         self.lose_match(&mut subscription, memory, readiness);
         memory.recharge(Account::Subscriptions, &mut subscription.charged, 0);
         Some(subscription)
+    }
+
+    /// Makes a new durable subscription a shared one.
+    pub(super) fn share(&mut self, key: SubKey, options: Options, readiness: &mut Readiness) {
+        let (line, full) = (readiness.insert_ring(), readiness.insert_ring());
+        self.shared_count = self.shared_count.saturating_add(1);
+        let serial = self.shared_count;
+        let subscription = &mut self[key];
+        let group = Group::new(subscription.cursor(), options);
+        subscription.shared = Some(Box::new(Shared::new(serial, group, line, full)));
     }
 
     /// The durable subscription with this name.
@@ -278,7 +292,8 @@ impl Subscriptions {
         let due = subscription.resumes_at();
         if due < subscription.due {
             let before = core::mem::replace(&mut subscription.due, due);
-            self.pauses.schedule(key, before, due);
+            let serial = subscription.serial();
+            self.pauses.schedule((serial, key), before, due);
         }
     }
 }

@@ -3,9 +3,8 @@
 use zaichik_proto::Timestamp;
 
 use super::{EarlierDeliveries, Position, Shared, Subscription};
-use crate::group::{Group, Options, Stored};
+use crate::group::Stored;
 use crate::planted::{Defect, is_planted};
-use crate::ring::Node;
 use crate::store::{CursorRow, GroupRow, Row};
 
 impl Subscription {
@@ -52,14 +51,12 @@ impl Subscription {
     }
 
     /// The same for a shared one, which the row describes.
-    pub(crate) fn restore_shared(&mut self, row: GroupRow, (line, full): (Node, Node), now: Timestamp) {
-        let GroupRow {
-            ack_deadline_micros, max_span, by_key, rewind, cursor, done, failures, delays, ..
-        } = row;
-        let mut group = Group::new(cursor, Options { ack_deadline_micros, max_span, by_key });
+    pub(crate) fn restore_shared(&mut self, row: GroupRow, now: Timestamp) {
+        let GroupRow { rewind, cursor, done, failures, delays, .. } = row;
         let done = if is_planted(Defect::RangesLost) { Vec::new() } else { done };
-        group.restore(Stored { rewind, cursor, done, failures, delays });
-        self.shared = Some(Box::new(Shared::new(group, line, full)));
+        if let Some(shared) = &mut self.shared {
+            shared.group.restore(Stored { rewind, cursor, done, failures, delays });
+        }
         self.follow_group();
         if let Some(durable) = &mut self.durable {
             durable.inactive_micros = row.inactive_micros;

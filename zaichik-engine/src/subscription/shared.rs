@@ -6,6 +6,8 @@ use crate::ring::Node;
 /// The shared part of a subscription.
 #[derive(Debug)]
 pub(crate) struct Shared {
+    /// Its number among all shared subscriptions that the broker ever had, from 1 on.
+    pub(crate) serial: u64,
     pub(crate) group: Group,
     /// Head of the ring of members that have room and wait for their turn.
     pub(crate) line: Node,
@@ -28,8 +30,9 @@ pub(crate) struct Shared {
 }
 
 impl Shared {
-    pub(crate) const fn new(group: Group, line: Node, full: Node) -> Self {
+    pub(crate) const fn new(serial: u64, group: Group, line: Node, full: Node) -> Self {
         Self {
+            serial,
             group,
             line,
             full,

@@ -13,10 +13,10 @@ use crate::broker::members::{Joining, Place};
 use crate::broker::sessions::Memberships;
 use crate::broker::topics::topic_name;
 use crate::effects::{Effects, NoteEvent};
-use crate::group::{Group, Options};
+use crate::group::Options;
 use crate::id::{MemberKey, SessionId, SubKey, TopicId};
 use crate::planted::{Defect, is_planted};
-use crate::subscription::{Shared, Subscription, Terms};
+use crate::subscription::{Subscription, Terms};
 
 /// Maximum distance between the cursor and what is handed out, unless the client asks for another one.
 const DEFAULT_SPAN: u32 = 65_536;
@@ -100,10 +100,7 @@ impl Subscribing<'_> {
         options: Options,
     ) -> SubKey {
         let key = self.add_subscription(topic, subscribe, terms);
-        let (line, full) = (self.readers.readiness.insert_ring(), self.readers.readiness.insert_ring());
-        let subscription = &mut self.readers.subscriptions[key];
-        let group = Group::new(subscription.cursor(), options);
-        subscription.shared = Some(Box::new(Shared::new(group, line, full)));
+        self.readers.subscriptions.share(key, options, self.readers.readiness);
         key
     }
 

@@ -25,11 +25,19 @@ impl Subscriptions {
         self.expiries.schedule(key, before, due);
     }
 
-    /// The next pause that is over, if there is one.
-    pub(in crate::broker) fn pop_pause(&mut self, now: Timestamp) -> Option<SubKey> {
-        let key = self.pauses.pop_due(self.running(now))?;
-        self[key].due = Timestamp::MAX;
-        Some(key)
+    /// The next subscription whose pause, delay or member's time may be over, if there is one. One whose time was extended
+    /// since is scheduled again, so that they come in the order of their deadlines.
+    pub(in crate::broker) fn pop_pause(&mut self, now: Timestamp) -> Option<Due> {
+        let (serial, key) = self.pauses.pop_due(self.running(now))?;
+        let subscription = &mut self[key];
+        let due = subscription.resumes_at();
+        if due <= subscription.due {
+            subscription.due = Timestamp::MAX;
+            return Some(Due::Subscription(key));
+        }
+        subscription.due = due;
+        self.pauses.schedule((serial, key), Timestamp::MAX, due);
+        Some(Due::Stale)
     }
 
     /// The next subscription that was detached for too long, if there is one.

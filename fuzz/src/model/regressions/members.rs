@@ -1,0 +1,114 @@
+//! Scripts with members of shared subscriptions. Where two dead letters have room for one, it matters which comes first.
+
+use super::*;
+use crate::model::action::{Named, Which};
+use crate::model::sharing::How;
+use crate::model::words::Join;
+
+const FOREVER: u64 = u64::MAX;
+
+/// A topic holds two records, or 200 bytes: one dead letter.
+const DEFAULTS: Settings = Settings {
+    ttl: 2_000_000,
+    latest: false,
+    max_messages: 2,
+    max_bytes: 200,
+    max_keys: FOREVER,
+    tombstone_ttl: FOREVER,
+    ..SETTINGS
+};
+
+const MANY: Bounds =
+    Bounds { max_topics: 100, max_subscriptions: 100, max_durables: 100, inactive_ttl: FOREVER, ..BOUNDS };
+
+/// Joins a shared subscription of topic 0 that buries in topic 3 what was held for 5 microseconds.
+fn join(number: u32, name: u32) -> Action {
+    let join = Join {
+        number,
+        topic: 0,
+        name,
+        start: Start::Earliest,
+        window: 3,
+        window_bytes: 1 << 20,
+        max_attempts: 1,
+        dead_letter: Some(3),
+        ack_deadline: 5,
+        max_span: 0,
+        inactive_ttl: FOREVER,
+        by_key: false,
+    };
+    Action::Join { join, from: Place::Earliest }
+}
+
+fn publish(topic: u32) -> Action {
+    Action::Publish { topic, ack: AckLevel::Accepted, claim: None, records: vec![Record::default()] }
+}
+
+fn extend() -> Action {
+    let named = vec![Named { place: 0, shift: 0, count: 1 }];
+    Action::Settle { how: How::Extend, which: Which::Own(0), behind: 0, named }
+}
+
+/// Shows whether its record is done.
+fn describe(name: u32) -> Step {
+    Step::Send(0, vec![Action::DescribeShared { topic: 0, name }])
+}
+
+fn check_members(defaults: Settings, bounds: Bounds, steps: Vec<Step>) {
+    check(&Script { defaults, bounds, output_buffer: 256 << 10, has_members: true, steps });
+}
+
+/// Rule G6: of two subscriptions, the one whose time ends first comes first, although the time of the other one was extended.
+#[test]
+fn g6_extended_times_end_in_their_order() {
+    let steps = vec![
+        Step::Send(1, vec![join(1, 1)]),
+        Step::Send(2, vec![join(1, 0)]),
+        Step::Send(0, vec![publish(0)]),
+        Step::Time(1),
+        Step::Send(1, vec![extend()]),
+        Step::Time(5),
+        describe(0),
+        describe(1),
+    ];
+    check_members(DEFAULTS, MANY, steps);
+}
+
+/// Rule G6: two that end together, in the order in which the subscriptions were created.
+#[test]
+fn g6_times_that_end_together_end_in_the_order_of_the_subscriptions() {
+    let Action::Subscribe { mut terms, from, epoch } = subscribe(0, 1, Place::Earliest) else {
+        unreachable!()
+    };
+    // It frees its place in the table when it is forgotten.
+    terms.durable = terms.durable.map(|durable| Durable { inactive_ttl: 1, ..durable });
+    let steps = vec![
+        Step::Send(1, vec![Action::Subscribe { terms, from, epoch }]),
+        Step::Send(2, vec![join(1, 1)]),
+        Step::Reconnect(1),
+        Step::Time(1),
+        Step::Housekeep,
+        Step::Send(1, vec![join(1, 2)]),
+        Step::Send(0, vec![publish(0)]),
+        Step::Time(5),
+        describe(1),
+        describe(2),
+    ];
+    check_members(DEFAULTS, MANY, steps);
+}
+
+/// Rules D5, G6: a subscription is forgotten before a dead letter of the same moment, so its cursor makes no room for it any
+/// more.
+#[test]
+fn d5_a_subscription_is_forgotten_before_what_fails_at_that_moment() {
+    let Action::Subscribe { mut terms, from, epoch } = subscribe(3, 1, Place::Latest) else { unreachable!() };
+    terms.durable = terms.durable.map(|durable| Durable { inactive_ttl: 5, ..durable });
+    let steps = vec![
+        Step::Send(0, vec![join(1, 1), publish(3), publish(3)]),
+        Step::Send(1, vec![Action::Subscribe { terms, from, epoch }]),
+        Step::Send(0, vec![publish(0)]),
+        Step::Reconnect(1),
+        Step::Time(5),
+    ];
+    check_members(Settings { max_bytes: FOREVER, reject: true, ..DEFAULTS }, MANY, steps);
+}
