@@ -4,13 +4,15 @@
 //! own: it [follows](Model::follow) the observed events one by one, and [`check_drained`](Model::check_drained) finds
 //! those missing when the broker claims to have delivered everything.
 
+use zaichik_proto::RefusalCode;
+
 use crate::broken::{Broken, Verdict};
 use crate::model::broker::Model;
 use crate::model::group::Group;
 use crate::model::sharing::{self, Range};
 use crate::model::subscription::Subscription;
 use crate::model::topic::Topic;
-use crate::model::words::Event;
+use crate::model::words::{Answer, Event, Request};
 
 impl Model {
     /// A subscription received this event now.
@@ -43,7 +45,7 @@ impl Model {
         let Some((index, _)) = self.member(session, number) else { return Ok(()) };
         let group = &self.groups[index];
         let topic = self.topics.get(&group.topic).expect("it was subscribed to");
-        group.check_run(records as u64, topic)
+        group.check_run(records as u64, topic, self.now)
     }
 
     /// The broker claims that all members have received everything that is due.
@@ -71,6 +73,26 @@ impl Model {
     pub(crate) fn has_passed(&mut self, index: usize, to: u64) {
         let topic = self.topics.get(&self.groups[index].topic).expect("it was subscribed to");
         self.groups[index].has_passed(to, topic, self.now, &mut self.superseded);
+    }
+
+    /// A request was accepted. If a topic that rejects had no room for it, shared subscriptions have passed what died silently at
+    /// their cursors, which makes room (rule R5).
+    pub(crate) fn has_made_room(&mut self, session: u64, request: &Request) {
+        loop {
+            let can_pass = |group: &Group| {
+                let topic = self.topics.get(&group.topic).expect("it was subscribed to");
+                topic.settings.reject && group.may_have_passed(topic, self.now)
+            };
+            let passable = (0..self.groups.len()).filter(|index| can_pass(&self.groups[*index]));
+            let passable: Vec<usize> = passable.collect();
+            let is_full = |answer| matches!(answer, Answer::Refused { code: RefusalCode::TopicFull, .. });
+            if passable.is_empty() || !is_full(self.clone().request(session, request)) {
+                return;
+            }
+            for index in passable {
+                self.has_passed(index, self.groups[index].cursor + 1);
+            }
+        }
     }
 
     /// An answer shows that a member can't acknowledge these late: those that died silently were passed.

@@ -389,7 +389,7 @@ impl Topic {
         self.at(offset)?.record.key.clone()
     }
 
-    fn at(&self, offset: u64) -> Option<&Entry> {
+    pub(crate) fn at(&self, offset: u64) -> Option<&Entry> {
         self.log.get(usize::try_from(offset.checked_sub(self.base)?).ok()?)
     }
 }

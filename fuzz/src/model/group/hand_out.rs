@@ -1,5 +1,6 @@
 //! Compares the observed hand-outs of a shared subscription with what is due.
 
+use std::borrow::Cow;
 use std::rc::Rc;
 
 use super::passing::Next;
@@ -15,11 +16,19 @@ const MAX_RUN: u64 = 64;
 impl Group {
     /// Rule G2: a member receives this many records at once. Members that may have been found to have no room for a record do not
     /// count for certain.
-    pub(crate) fn check_run(&self, records: u64, topic: &Topic) -> Verdict {
+    pub(crate) fn check_run(&self, records: u64, topic: &Topic, now: u64) -> Verdict {
         let largest = topic.largest();
         let has_room = |one: &&Member| self.has_room_for(one, largest) && !one.may_be_parked;
         let roomy = self.members.iter().filter(has_room).count() as u64;
-        let available = self.available(topic.end());
+        // What died silently in front of the run has made room within the span.
+        let mut after = Cow::Borrowed(self);
+        while let Some(Next::Silent(at, _) | Next::Gap(at, _)) = after.next(topic, now) {
+            if !topic.may_be_silent(at, now) {
+                break;
+            }
+            after.to_mut().pass(Next::Silent(at, at + 1), topic, &mut 0);
+        }
+        let available = after.available(topic.end());
         let most = (available / roomy.max(1)).clamp(1, MAX_RUN);
         if records > most {
             let text = format!("a run of {records}, of {available} that wait, for {roomy} with room");
@@ -50,7 +59,10 @@ impl Group {
                     self.pass(Next::Blocked(at), topic, superseded);
                 }
                 Some(next @ (Next::Silent(..) | Next::Blocked(_))) => self.pass(next, topic, superseded),
-                Some(Next::Gap(at, _)) if topic.is_unsure(at, now) => {
+                // Or it was passed when it had died silently, before a limit removed it.
+                Some(Next::Gap(at, _))
+                    if topic.is_unsure(at, now) || self.is_lazy && topic.may_be_silent(at, now) =>
+                {
                     self.pass(Next::Silent(at, at + 1), topic, superseded);
                 }
                 Some(Next::Record(offset)) if seen.offset() == offset => {
@@ -111,11 +123,7 @@ impl Group {
                 format!("{seen:?}, and member {:?} has no room, it holds {held:?}", self.members[member]);
             return Broken::because("G2", text);
         }
-        for index in 0..self.members.len() {
-            let other = &self.members[index];
-            let is_too_large = self.has_room(other) && !self.has_room_for(other, len);
-            self.members[index].may_be_parked |= is_too_large;
-        }
+        self.may_be_parked_by(len);
         if self.back.remove(&offset).is_none() {
             self.next = offset + 1;
         }
@@ -188,16 +196,17 @@ impl Group {
 
     /// An answer shows that the cursor is here: what is between died silently, and was passed.
     pub(crate) fn has_passed(&mut self, to: u64, topic: &Topic, now: u64, superseded: &mut u64) {
-        while self.cursor < to {
-            let at = self.cursor;
-            let is_held =
-                self.flights.contains_key(&at) || self.back.get(&at).is_some_and(|back| back.until > 0);
-            if is_held || !topic.may_be_silent(at, now) {
-                return;
-            }
+        while self.cursor < to && self.may_have_passed(topic, now) {
             *superseded += 1;
-            self.finish_next(at, topic);
+            self.finish_next(self.cursor, topic);
         }
+    }
+
+    /// Whether the broker may have passed the offset at the cursor, because it died silently.
+    pub(crate) fn may_have_passed(&self, topic: &Topic, now: u64) -> bool {
+        let at = self.cursor;
+        let is_held = self.flights.contains_key(&at) || self.back.get(&at).is_some_and(|back| back.until > 0);
+        !is_held && topic.may_be_silent(at, now)
     }
 
     /// A record that came back is known to have been passed, if it died silently.

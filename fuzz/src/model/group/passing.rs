@@ -36,10 +36,13 @@ impl Group {
         })
     }
 
-    /// Passes what is done or waits for its delay, where nothing was handed out since a restart.
+    /// Passes what is done or waits for its delay, where nothing was handed out since a restart; also beyond the span, because it was
+    /// handed out before.
     pub(super) fn skip_known(&mut self) {
-        while self.first_ready().is_none() && !self.is_at_span() && self.is_known(self.next) {
-            self.next += 1;
+        if self.first_ready().is_none() && !self.is_at_span() {
+            while self.is_known(self.next) {
+                self.next += 1;
+            }
         }
     }
 
@@ -99,6 +102,9 @@ impl Group {
             }
             Next::Gap(from, to) => (from..to).for_each(|offset| self.finish_next(offset, topic)),
             Next::Blocked(offset) => {
+                if let Some(entry) = topic.at(offset) {
+                    self.may_be_parked_by(entry.record.len());
+                }
                 self.blocked.insert(offset);
                 self.next = offset + 1;
             }
@@ -131,6 +137,15 @@ impl Group {
         let (count, bytes) = self.load(member);
         let fits = count == 0 || bytes + len <= member.window_bytes;
         member.window == 0 || self.has_room(member) && fits
+    }
+
+    /// Members without room for a record of this length, which is next, may have been found to have none.
+    pub(super) fn may_be_parked_by(&mut self, len: u64) {
+        for index in 0..self.members.len() {
+            let one = &self.members[index];
+            let is_too_large = self.has_room(one) && !self.has_room_for(one, len);
+            self.members[index].may_be_parked |= is_too_large;
+        }
     }
 
     /// The records that a member holds, and their bytes.

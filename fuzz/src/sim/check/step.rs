@@ -210,7 +210,12 @@ impl Checker {
                 let is_batch = matches!(request, Request::Batch { .. });
                 let kind = if is_batch { self.model.kind_of_batch(link) } else { Kind::Publish };
                 self.model.producers.reveal(*claim, kind, now, &bounds, answer);
-                return self.reveal_not_held(link, answer);
+                self.reveal_not_held(link, answer);
+                return self.reveal_room(link, request, answer);
+            }
+            (Request::Publish { .. } | Request::Batch { .. }, Some(answer)) => {
+                self.reveal_not_held(link, answer);
+                return self.reveal_room(link, request, answer);
             }
             (
                 Request::Commit { number, .. } | Request::Nack { number, .. },
@@ -238,9 +243,6 @@ impl Checker {
                 }
                 return;
             }
-            (Request::Batch { .. }, Some(answer @ Answer::Refused { code: RefusalCode::NotHeld, .. })) => {
-                return self.reveal_not_held(link, answer);
-            }
             (Request::Join(join), Some(Answer::Subscribed { start, .. })) => {
                 if let Some(index) = self.model.group(join.topic, join.name) {
                     self.model.has_passed(index, *start);
@@ -257,6 +259,13 @@ impl Checker {
         };
         if let Some(index) = index {
             self.model.has_skipped(index, to);
+        }
+    }
+
+    /// An accepted publish shows that there was room.
+    fn reveal_room(&mut self, link: u64, request: &Request, answer: &Answer) {
+        if !answer.is_refusal() {
+            self.model.has_made_room(link, request);
         }
     }
 
