@@ -75,17 +75,19 @@ impl Model {
         self.groups[index].has_passed(to, topic, self.now, &mut self.superseded);
     }
 
-    /// A request was accepted. If a topic that rejects had no room for it, shared subscriptions have passed what died silently at
+    /// A request was accepted. If a topic had no room for its records or keys, shared subscriptions have passed what died silently at
     /// their cursors, which makes room (rule R5).
     pub(crate) fn has_made_room(&mut self, session: u64, request: &Request) {
         loop {
             let can_pass = |group: &Group| {
                 let topic = self.topics.get(&group.topic).expect("it was subscribed to");
-                topic.settings.reject && group.may_have_passed(topic, self.now)
+                group.may_have_passed(topic, self.now)
             };
             let passable = (0..self.groups.len()).filter(|index| can_pass(&self.groups[*index]));
             let passable: Vec<usize> = passable.collect();
-            let is_full = |answer| matches!(answer, Answer::Refused { code: RefusalCode::TopicFull, .. });
+            let is_full = |answer| {
+                matches!(answer, Answer::Refused { code: RefusalCode::TopicFull | RefusalCode::KeysFull, .. })
+            };
             if passable.is_empty() || !is_full(self.clone().request(session, request)) {
                 return;
             }
