@@ -301,14 +301,14 @@ impl Group {
         self.flights.first_due().min(self.waiting.first_delay())
     }
 
-    /// When the oldest record that is held was handed out, of one member or of all.
-    pub(crate) fn oldest(&self, member: Option<u64>) -> Option<Timestamp> {
-        self.flights.oldest(member)
+    /// When the oldest record that is held was handed out.
+    pub(crate) fn oldest(&self) -> Option<Timestamp> {
+        self.flights.oldest()
     }
 
-    /// How many runs of records members hold.
-    pub(crate) fn runs(&self) -> usize {
-        self.flights.len()
+    /// The same for a member. Takes O(n) in what it holds.
+    pub(crate) fn oldest_of(&self, member: u64) -> Option<Timestamp> {
+        self.flights.oldest_of(member)
     }
 
     /// Moves the cursor and forgets everything else (rule G1).

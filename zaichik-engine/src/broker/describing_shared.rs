@@ -6,12 +6,13 @@ use super::Broker;
 use crate::group::Group;
 use crate::id::SubKey;
 
-/// Maximum members of an answer, and bytes at which their list ends.
+/// Maximum members of an answer, and bytes, and records that they hold, at which their list ends.
 const MAX_MEMBERS: usize = 1_024;
 const MAX_BYTES: usize = 32 << 10;
+const MAX_HELD: u64 = 16_384;
 
-/// Runs and members that are looked at in a step.
-const PER_STEP: usize = 8;
+/// Records and members that are looked at in a step.
+const PER_STEP: u64 = 8;
 
 impl Broker {
     /// Describes a shared subscription; its members are written to `bytes`.
@@ -45,33 +46,39 @@ impl Broker {
             waiting: group.back(),
             blocked: group.blocked(),
             blocked_by: if group.is_at_span() { group.cursor() } else { u64::MAX },
-            oldest_micros: group.oldest(None).map_or(0, |since| micros(running.since(since))),
+            oldest_micros: group.oldest().map_or(0, |since| micros(running.since(since))),
             members: shared.members,
         };
-        let runs = group.runs();
-        let listed = self.list_members((key, group), running, bytes);
-        self.spend((runs.saturating_add(listed as usize) / PER_STEP) as u64);
+        let (listed, held) = self.list_members((key, group), running, bytes);
+        self.spend(held.saturating_add(listed.into()) / PER_STEP);
         Ok((state, Items::from_encoded(listed, bytes)))
     }
 
-    fn list_members(&self, (key, group): (SubKey, &Group), now: Timestamp, bytes: &mut Vec<u8>) -> u32 {
-        let mut count = 0u32;
+    /// Returns how many members it wrote, and how many records they hold.
+    fn list_members(
+        &self,
+        (key, group): (SubKey, &Group),
+        now: Timestamp,
+        bytes: &mut Vec<u8>,
+    ) -> (u32, u64) {
+        let (mut count, mut held) = (0u32, 0u64);
         for member in self.subscriptions.members.of_group(key).take(MAX_MEMBERS) {
-            if bytes.len() >= MAX_BYTES {
+            if bytes.len() >= MAX_BYTES || held >= MAX_HELD {
                 break;
             }
             let records = member.records_of(group);
+            held = held.saturating_add(records.into());
             let quiet = micros(now.since(member.quiet_since.min(now)));
             let item = MemberItem {
                 client: self.sessions.get(member.session).map_or("", |entry| &entry.name),
                 window: member.window,
                 in_flight: records,
-                oldest_micros: group.oldest(Some(member.id)).map_or(0, |since| micros(now.since(since))),
+                oldest_micros: group.oldest_of(member.id).map_or(0, |since| micros(now.since(since))),
                 stuck: records > 0 && quiet >= group.options.ack_deadline_micros,
             };
             item.write(bytes);
             count = count.saturating_add(1);
         }
-        count
+        (count, held)
     }
 }

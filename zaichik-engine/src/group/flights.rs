@@ -1,12 +1,13 @@
 //! Records that members hold: handed out, and neither acknowledged nor given back.
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 
 use zaichik_proto::Timestamp;
 
 /// Records that members hold, as runs of consecutive offsets that were handed out together.
 ///
-/// An acknowledgement of one record takes O(log n) in the runs. Memory: about 150 bytes for each run, and 4 for each of its
+/// An acknowledgement of one record takes O(log n) in the runs. Memory: about 170 bytes for each run, and 4 for each of its
 /// records (12 with keys).
 #[derive(Debug, Default)]
 pub(super) struct Flights {
@@ -14,6 +15,8 @@ pub(super) struct Flights {
     runs: BTreeMap<(u64, u64), Run>,
     /// When the runs are due that are due at all.
     dues: BTreeSet<(Timestamp, u64, u64)>,
+    /// How many runs were handed out at each time.
+    times: BTreeMap<Timestamp, u32>,
     records: u64,
     /// Bytes allocated for the runs' lists.
     lists: usize,
@@ -98,6 +101,8 @@ impl Flights {
         if run.due < Timestamp::MAX {
             self.dues.insert((run.due, member, first));
         }
+        let together = self.times.entry(run.handed).or_default();
+        *together = together.saturating_add(1);
         self.records = self.records.saturating_add(u64::from(run.held.count_ones()));
         self.lists = self.lists.saturating_add(run.lists());
         self.runs.insert((member, first), run);
@@ -130,10 +135,10 @@ impl Flights {
             keys: run.keys.get(begin..end).unwrap_or_default().to_vec(),
         };
         self.records = self.records.saturating_sub(count);
-        if run.held == 0 {
-            self.dues.remove(&(run.due, key.0, key.1));
-            self.lists = self.lists.saturating_sub(run.lists());
-            self.runs.remove(&key);
+        if run.held == 0
+            && let Some(run) = self.runs.remove(&key)
+        {
+            self.forget(key, &run);
         }
         Some(held)
     }
@@ -155,15 +160,26 @@ impl Flights {
             return;
         };
         let Some(run) = self.runs.remove(&key) else { return };
-        self.dues.remove(&(run.due, key.0, key.1));
         self.records = self.records.saturating_sub(u64::from(run.held.count_ones()));
-        self.lists = self.lists.saturating_sub(run.lists());
+        self.forget(key, &run);
         let (begin, end) = (index(from.saturating_sub(key.1)), index(to.saturating_sub(key.1)));
         let parts = [(0, begin, run.due), (begin, end, due.unwrap_or(run.due)), (end, Run::MAX_RUN, run.due)];
         for (at, to, due) in parts {
             let part = Run { due, ..run.part(at, to) };
             if part.held != 0 {
                 self.insert(member, key.1.saturating_add(at as u64), part);
+            }
+        }
+    }
+
+    /// A run is in the table of runs no more.
+    fn forget(&mut self, key: (u64, u64), run: &Run) {
+        self.dues.remove(&(run.due, key.0, key.1));
+        self.lists = self.lists.saturating_sub(run.lists());
+        if let Entry::Occupied(mut together) = self.times.entry(run.handed) {
+            *together.get_mut() = together.get().saturating_sub(1);
+            if *together.get() == 0 {
+                together.remove();
             }
         }
     }
@@ -185,15 +201,14 @@ impl Flights {
         self.records
     }
 
-    /// How many runs there are.
-    pub(super) fn len(&self) -> usize {
-        self.runs.len()
+    /// When the oldest run was handed out.
+    pub(super) fn oldest(&self) -> Option<Timestamp> {
+        self.times.first_key_value().map(|(handed, _)| *handed)
     }
 
-    /// When the oldest run was handed out, of one member or of all.
-    pub(super) fn oldest(&self, member: Option<u64>) -> Option<Timestamp> {
-        let (from, to) = member.map_or((0, u64::MAX), |member| (member, member));
-        self.runs.range((from, 0)..=(to, u64::MAX)).map(|(_, run)| run.handed).min()
+    /// The same for one member. Takes O(n) in its runs.
+    pub(super) fn oldest_of(&self, member: u64) -> Option<Timestamp> {
+        self.runs.range((member, 0)..=(member, u64::MAX)).map(|(_, run)| run.handed).min()
     }
 
     /// The offsets that are held, of all members.
@@ -209,7 +224,8 @@ impl Flights {
     pub(super) fn footprint(&self) -> usize {
         let runs = self.runs.len().saturating_mul(size_of::<((u64, u64), Run)>().saturating_mul(3) / 2);
         let dues = self.dues.len().saturating_mul(size_of::<(Timestamp, u64, u64)>().saturating_mul(3) / 2);
-        runs.saturating_add(dues).saturating_add(self.lists)
+        let times = self.times.len().saturating_mul(size_of::<(Timestamp, u32)>().saturating_mul(3) / 2);
+        runs.saturating_add(dues).saturating_add(times).saturating_add(self.lists)
     }
 }
 
