@@ -160,7 +160,7 @@ impl Checker {
         let mut reply = match () {
             () if is_silent => silence.take(),
             () if is_quiet_commit => None,
-            () => replies.take(id, &request),
+            () => replies.take(id, &request, || self.model.clone().request(link, &request).is_refusal()),
         };
         self.reveal(link, &request, reply.as_ref());
         self.note_durables(link, &request);
@@ -173,7 +173,7 @@ impl Checker {
         let is_told = !matches!(&expected, Answer::Acked { not_held, .. } if not_held.is_empty());
         let is_answered = expected.is_refusal() || is_told && matches!(request, Request::Settle(_));
         if is_quiet_commit && is_answered {
-            reply = replies.take(id, &request);
+            reply = replies.take(id, &request, || false);
         }
         self.reveal_cursor(link, &request, reply.as_ref(), &mut expected);
         self.appended()?;
