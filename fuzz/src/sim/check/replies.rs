@@ -75,7 +75,8 @@ impl<'a> Replies<'a> {
             }
             _ => false,
         };
-        let has_refusal = || matches!(self.control.front(), Some(ServerFrame::Refused(one)) if one.request == id);
+        let has_refusal =
+            || matches!(self.control.front(), Some(ServerFrame::Refused(one)) if one.request == id);
         if is_streamed && !(has_refusal() && is_refused()) {
             return self
                 .stream
