@@ -13,6 +13,7 @@ use crate::floor::{Floor, read_floor};
 use crate::identity::{Identity, read_identity};
 use crate::inspect::{Report, examine};
 use crate::mark::{Ending, encode_backup, read_ending};
+use crate::planted::{Defect, is_planted};
 use crate::recovery::{Missing, corrupt, find_tail, segments};
 
 /// How often the last commit is looked for before the owner counts as too fast.
@@ -61,7 +62,9 @@ pub fn backup<T: Disk>(source: &mut impl Disk, target: &mut T) -> Result<Option<
         let len = if number == settled.last { settled.end } else { u64::MAX };
         copy.file(source, File::Segment(number), len)?;
     }
-    copy.write(File::Unsynced, 0, encode_backup().as_bytes())?;
+    if !is_planted(Defect::CopyNotMarked) {
+        copy.write(File::Unsynced, 0, encode_backup().as_bytes())?;
+    }
     let mut floor = Floor::missing();
     if let Some((at, slot)) = floor.raise(store, settled.sequence, Duration::ZERO) {
         copy.write(File::Floor, at, &slot)?;
@@ -126,7 +129,8 @@ fn try_settle(source: &mut impl Disk, store: u128, floor: u64) -> Result<Option<
     if stamp.oldest == 0 || stamp.oldest > last {
         return Err(corrupt(last, at, Damage::Order));
     }
-    for number in stamp.oldest..=last {
+    let held = if is_planted(Defect::SegmentsNotHeld) { last } else { stamp.oldest };
+    for number in held..=last {
         let opened = source.read(File::Segment(number), 0, &mut [0]);
         let file = File::Segment(number);
         let opened = opened.map_err(|error| failed("open", file, &error));
@@ -166,7 +170,7 @@ impl<T: Disk> Copy<'_, T> {
                 break;
             }
         }
-        self.run(Effect::Sync(file))
+        if is_planted(Defect::CopyNotSynced) { Ok(()) } else { self.run(Effect::Sync(file)) }
     }
 
     /// The error for damage in the copy, which may have been there before.

@@ -3,7 +3,7 @@
 //! They exist only with the feature `planted`. Without it `is_planted` is the constant `false`, and the compiler removes
 //! the defects.
 
-/// A defect that loses a row, or brings one back.
+/// A defect that loses a row, brings one back, or spoils a copy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 #[cfg_attr(not(feature = "planted"), expect(unreachable_pub, reason = "public with the feature only"))]
 pub enum Defect {
@@ -41,6 +41,12 @@ pub enum Defect {
     NoSpaceIgnored,
     /// The reserve is not written again when there is space.
     ReserveNotRestored,
+    /// The copy of a directory does not say that it is one.
+    CopyNotMarked,
+    /// The segments that a copy needs are not held, so their owner may remove them before they are copied.
+    SegmentsNotHeld,
+    /// What is copied is not made durable.
+    CopyNotSynced,
 }
 
 #[cfg(feature = "planted")]
@@ -64,6 +70,9 @@ impl Defect {
         Self::HeadOfNeighbour,
         Self::NoSpaceIgnored,
         Self::ReserveNotRestored,
+        Self::CopyNotMarked,
+        Self::SegmentsNotHeld,
+        Self::CopyNotSynced,
     ];
 }
 

@@ -7,7 +7,7 @@ use super::members::Member;
 use super::memory::Memory;
 use super::patterns::Pattern;
 use super::producers::Producers;
-use super::readiness::Readiness;
+use super::readiness::{Readiness, Waits};
 use super::sessions::{SessionEntry, Sessions};
 use super::subscriptions::Subscriptions;
 use super::topics::{self, Topics};
@@ -65,7 +65,7 @@ pub(super) fn verify(
     if recounted != memory.ledger() {
         return Err(Inconsistent::Ledger { kept: memory.ledger(), recounted });
     }
-    Ok(())
+    check_lines(sessions, memory, readiness)
 }
 
 /// Whether each pattern counts what its subscriptions hold.
@@ -83,6 +83,17 @@ fn check_patterns(subscriptions: &Subscriptions, sessions: &Sessions) -> Result<
         }
     }
     Ok(())
+}
+
+/// Whether a connection in front of a line for memory waits for more than there is (rule S15).
+fn check_lines(sessions: &Sessions, memory: &Memory, readiness: &Readiness) -> Result<(), Inconsistent> {
+    let slots = [Waits::ForLittle, Waits::ForMuch].map(|waits| readiness.first_waiting(waits));
+    let first = |entry: &&SessionEntry| slots.contains(&Some(entry.id.slot));
+    let is_asleep = |entry: &SessionEntry| {
+        let wanted = entry.fixed().saturating_add(entry.buffers.max(entry.lacks));
+        memory.allowance(entry.charged, entry.fixed()) >= wanted
+    };
+    if sessions.iter().filter(first).any(is_asleep) { Err(Inconsistent::Asleep) } else { Ok(()) }
 }
 
 fn sum(parts: impl Iterator<Item = usize>) -> u64 {
@@ -118,6 +129,9 @@ pub enum Inconsistent {
         /// How many it should hold.
         expected: usize,
     },
+    /// A connection that waits for memory although there is enough.
+    #[error("a connection waits for memory although there is enough")]
+    Asleep,
     /// The ledger.
     #[error("the ledger says {kept:?}, a recount {recounted:?}")]
     Ledger {

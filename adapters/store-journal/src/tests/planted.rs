@@ -1,5 +1,6 @@
 //! Each planted defect is found by the properties.
 
+use super::backups::check_backups;
 use super::crash::check_crashes;
 use super::damage::{check_damage, check_flips};
 use super::faults::check_faults;
@@ -18,7 +19,8 @@ fn check(seed: u64) -> Result<(), String> {
     check_full(seed, 60)?;
     check_crashes(seed, 200)?;
     check_failures(seed, 30)?;
-    check_power(seed, 120)
+    check_power(seed, 120)?;
+    check_backups(seed, 100)
 }
 
 #[test]

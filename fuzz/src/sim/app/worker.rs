@@ -31,6 +31,8 @@ pub(super) struct Worker {
     again_at: u64,
     /// Messages in progress.
     work: Vec<Job>,
+    /// In the second phase all of them are done at once, but not before this time if the client had no room.
+    full_until: u64,
 }
 
 /// A message in progress.
@@ -53,13 +55,14 @@ impl Worker {
             is_asking: false,
             again_at: 0,
             work: Vec::new(),
+            full_until: 0,
         }
     }
 
     /// When it next acts on its own.
     pub(super) fn next_time(&self) -> Option<u64> {
         let joins = (self.id.is_none() && !self.is_asking).then_some(self.again_at);
-        self.work.iter().map(|job| job.due).chain(joins).min()
+        self.work.iter().map(|job| job.due.max(self.full_until)).chain(joins).min()
     }
 
     /// What is left of its work.
@@ -126,7 +129,8 @@ impl App {
         let worker = &mut self.workers[index];
         let Some(subscription) = worker.id.filter(|_| !worker.is_asking) else { return };
         let (rng, plan) = (&mut self.share_rng, worker.plan.clone());
-        let due = |job: &Job| job.due <= now || is_finishing;
+        let may_settle = worker.full_until <= now;
+        let due = |job: &Job| may_settle && (job.due <= now || is_finishing);
         let places: Vec<usize> = (0..worker.work.len()).filter(|at| due(&worker.work[*at])).collect();
         if places.is_empty() {
             return;
@@ -179,7 +183,11 @@ impl App {
             Err(RequestError::Full) => {
                 let due = now + 10 * MILLI;
                 let jobs = offsets.iter().map(|offset| Job { due, hold, offset: *offset });
-                self.workers[index].work.extend(jobs);
+                let worker = &mut self.workers[index];
+                worker.work.extend(jobs);
+                if self.is_finishing {
+                    worker.full_until = due;
+                }
             }
             // They came back.
             Err(_) => {}

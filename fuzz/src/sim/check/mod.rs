@@ -6,6 +6,7 @@
 
 mod apps;
 mod replies;
+mod reveal;
 mod step;
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -54,9 +54,15 @@ impl<'a> Replies<'a> {
         Ok(Self { control, stream, runs: VecDeque::new(), run: None, refused, refused_silently })
     }
 
-    /// The answer to a request. The id alone does not identify it: a peer that damages frames may give one id to two
-    /// requests.
-    pub(super) fn take(&mut self, id: u32, request: &Request) -> Option<Answer> {
+    /// The answer to a request. The id alone does not identify it: a peer may give one id to two requests. If one of two
+    /// equal Subscribes is refused, their answers are in both lanes, of which neither comes first; then the model decides
+    /// with `is_refused` which of them this request has.
+    pub(super) fn take(
+        &mut self,
+        id: u32,
+        request: &Request,
+        is_refused: impl FnOnce() -> bool,
+    ) -> Option<Answer> {
         let is_streamed = match (request, self.stream.front()) {
             (Request::Subscribe(asked), Some(ServerFrame::Subscribed(answer))) => {
                 (id, asked.number) == (answer.request, answer.subscription)
@@ -69,7 +75,9 @@ impl<'a> Replies<'a> {
             }
             _ => false,
         };
-        if is_streamed {
+        let has_refusal =
+            || matches!(self.control.front(), Some(ServerFrame::Refused(one)) if one.request == id);
+        if is_streamed && !(has_refusal() && is_refused()) {
             return self
                 .stream
                 .pop_front()

@@ -6,10 +6,8 @@ use zaichik_proto::{Ack, AckLevel, ClientFrame, Commit, RefusalCode, ServerFrame
 use super::apps::record_id;
 use super::replies::Replies;
 use super::{Broken, Checker, Tap, Verdict};
-use crate::model::Kind;
 use crate::model::decode;
 use crate::model::group::Group;
-use crate::model::sharing::{How, Settle};
 use crate::model::words::{Answer, Request, Target};
 
 /// One exchange of a connection with the broker.
@@ -160,7 +158,7 @@ impl Checker {
         let mut reply = match () {
             () if is_silent => silence.take(),
             () if is_quiet_commit => None,
-            () => replies.take(id, &request),
+            () => replies.take(id, &request, || self.model.clone().request(link, &request).is_refusal()),
         };
         self.reveal(link, &request, reply.as_ref());
         self.note_durables(link, &request);
@@ -173,7 +171,7 @@ impl Checker {
         let is_told = !matches!(&expected, Answer::Acked { not_held, .. } if not_held.is_empty());
         let is_answered = expected.is_refusal() || is_told && matches!(request, Request::Settle(_));
         if is_quiet_commit && is_answered {
-            reply = replies.take(id, &request);
+            reply = replies.take(id, &request, || false);
         }
         self.reveal_cursor(link, &request, reply.as_ref(), &mut expected);
         self.appended()?;
@@ -197,102 +195,6 @@ impl Checker {
         let answer = reply.map_or_else(|| "not at all".to_owned(), |answer| format!("{answer:?}"));
         let text = format!("{request:?} is answered {answer}, expected {expected:?}");
         Broken::because(rule(&request), text)
-    }
-
-    /// Answers tell which producers the broker remembers, and how far a subscription had skipped silent offsets.
-    fn reveal(&mut self, link: u64, request: &Request, answer: Option<&Answer>) {
-        let (index, to) = match (request, answer) {
-            (
-                Request::Publish { producer: Some(claim), .. } | Request::Batch { producer: Some(claim), .. },
-                Some(answer),
-            ) => {
-                let (now, bounds) = (self.model.now, self.model.bounds);
-                let is_batch = matches!(request, Request::Batch { .. });
-                let kind = if is_batch { self.model.kind_of_batch(link) } else { Kind::Publish };
-                self.model.producers.reveal(*claim, kind, now, &bounds, answer);
-                self.reveal_not_held(link, answer);
-                return self.reveal_room(link, request, answer);
-            }
-            (Request::Publish { .. } | Request::Batch { .. }, Some(answer)) => {
-                self.reveal_not_held(link, answer);
-                return self.reveal_room(link, request, answer);
-            }
-            (
-                Request::Commit { number, .. } | Request::Nack { number, .. },
-                Some(Answer::Refused {
-                    value, code: RefusalCode::CommitAhead | RefusalCode::NackAhead, ..
-                }),
-            ) => (self.model.index_of(link, *number), *value),
-            (
-                Request::Nack { number, .. },
-                Some(Answer::Refused { value: cursor, code: RefusalCode::NackCommitted, .. }),
-            )
-            | (Request::Commit { number, .. }, Some(Answer::Done(cursor))) => {
-                (self.model.index_of(link, *number), *cursor)
-            }
-            (Request::Subscribe(subscribe), Some(Answer::Subscribed { start, .. })) => {
-                let durable = subscribe.durable.and_then(|one| self.model.durable(subscribe.topic, one.name));
-                (durable, *start)
-            }
-            (
-                Request::Settle(Settle { how: How::Ack { .. }, number, .. }),
-                Some(Answer::Acked { not_held, .. }),
-            ) => {
-                if let Some((index, member)) = self.model.member(link, *number) {
-                    self.model.have_died(index, member, not_held);
-                }
-                return;
-            }
-            (Request::Join(join), Some(Answer::Subscribed { start, .. })) => {
-                if let Some(index) = self.model.group(join.topic, join.name) {
-                    self.model.has_passed(index, *start);
-                }
-                return;
-            }
-            (Request::DescribeShared { topic, name }, Some(Answer::Members(described))) => {
-                if let Some(index) = self.model.group(*topic, *name) {
-                    self.model.has_passed(index, described.cursor);
-                }
-                return;
-            }
-            _ => return,
-        };
-        if let Some(index) = index {
-            self.model.has_skipped(index, to);
-        }
-    }
-
-    /// An accepted publish shows that there was room.
-    fn reveal_room(&mut self, link: u64, request: &Request, answer: &Answer) {
-        if !answer.is_refusal() {
-            self.model.has_made_room(link, request);
-        }
-    }
-
-    /// The refusal of a batch shows that a record which a member held for too long has died.
-    fn reveal_not_held(&mut self, link: u64, answer: &Answer) {
-        if let Answer::Refused { code: RefusalCode::NotHeld, value, .. } = answer {
-            for (index, member) in self.model.memberships(link) {
-                self.model.have_died(index, member, &[(*value, 1)]);
-            }
-        }
-    }
-
-    /// The answer to a member shows how far its subscription had passed silent offsets.
-    fn reveal_cursor(
-        &mut self,
-        link: u64,
-        request: &Request,
-        answer: Option<&Answer>,
-        expected: &mut Answer,
-    ) {
-        if let (Request::Settle(settle), Some(Answer::Acked { cursor: to, .. })) = (request, answer)
-            && let Answer::Acked { cursor, .. } = expected
-            && let Some((index, _)) = self.model.member(link, settle.number)
-        {
-            self.model.has_passed(index, *to);
-            *cursor = self.model.groups[index].cursor;
-        }
     }
 
     /// Durable subscriptions that begin again, or are moved, may redeliver committed records.

@@ -2,7 +2,7 @@
 
 use bytes::{Buf, BufMut, BytesMut};
 use zaichik_engine::store::{Commit, Op, Row, Ticket};
-use zaichik_engine::{Broker, BrokerConfig, Restore, Seed, Timestamp, Turn};
+use zaichik_engine::{Broker, BrokerConfig, Outbound, Restore, Seed, Timestamp, Turn};
 use zaichik_proto::{ServerFrame, Subject};
 use zaichik_testkit::{Connections, Frames, Rows, requests};
 
@@ -25,14 +25,35 @@ const MAX_ROUNDS: usize = 10_000;
 pub(in crate::sim) struct Side {
     connections: Connections,
     rows: Rows,
-    peers: Vec<Peer>,
+    readers: Readers,
     /// Whether records may be only in the store.
     may_be_cold: bool,
+}
+
+/// Who reads what the connections receive.
+#[derive(Default)]
+struct Readers {
+    peers: Vec<Peer>,
+    /// A connection whose answers only the comparison reads, and what it has received. An answer that waits for a commit
+    /// comes when the store makes it.
+    asked: Option<(usize, BytesMut)>,
 }
 
 struct Peer {
     connection: usize,
     receiver: Receiver,
+}
+
+impl Readers {
+    fn read(&mut self, connection: usize, outbound: &mut Outbound) {
+        if let Some(peer) = self.peers.iter_mut().find(|peer| peer.connection == connection) {
+            peer.receiver.read(outbound);
+        } else if let Some((_, input)) = self.asked.as_mut().filter(|asked| asked.0 == connection) {
+            input.put(outbound);
+        } else {
+            outbound.advance(outbound.remaining());
+        }
+    }
 }
 
 impl Side {
@@ -45,7 +66,7 @@ impl Side {
         let now = if let Some(Row::Meta(meta)) = meta { now.max(meta.now) } else { now };
         let mut connections = Connections::with(config, Seed::new(1, 2), now);
         connections.replace(broker);
-        Self { connections, rows, peers: Vec::new(), may_be_cold }
+        Self { connections, rows, readers: Readers::default(), may_be_cold }
     }
 
     /// The broker that is restored from the rows of another one.
@@ -72,7 +93,7 @@ impl Side {
     pub(super) fn connect(&mut self, count: usize) -> Verdict {
         for peer in 0..count {
             let connection = self.connections.accept();
-            self.peers.push(Peer { connection, receiver: Receiver::new(self.may_be_cold) });
+            self.readers.peers.push(Peer { connection, receiver: Receiver::new(self.may_be_cold) });
             self.hello(peer)?;
         }
         Ok(())
@@ -80,10 +101,10 @@ impl Side {
 
     /// A connection ends, and another one takes its place.
     pub(super) fn reconnect(&mut self, peer: usize) -> Verdict {
-        self.connections.detach(self.peers[peer].connection);
+        self.connections.detach(self.readers.peers[peer].connection);
         self.settle()?;
         let connection = self.connections.accept();
-        self.peers[peer] = Peer { connection, receiver: Receiver::new(self.may_be_cold) };
+        self.readers.peers[peer] = Peer { connection, receiver: Receiver::new(self.may_be_cold) };
         self.hello(peer)
     }
 
@@ -93,15 +114,11 @@ impl Side {
 
     /// A connection sends requests, and all that follows from them happens.
     pub(super) fn send(&mut self, peer: usize, mut bytes: &[u8]) -> Verdict {
-        let connection = self.peers[peer].connection;
+        let connection = self.readers.peers[peer].connection;
         while !bytes.is_empty() {
             let count = self.connections.read(connection, &mut bytes, usize::MAX);
-            let peers = &mut self.peers;
-            self.connections.settle(connection, |connection, outbound| {
-                if let Some(peer) = peers.iter_mut().find(|peer| peer.connection == connection) {
-                    peer.receiver.read(outbound);
-                }
-            });
+            let readers = &mut self.readers;
+            self.connections.settle(connection, |connection, outbound| readers.read(connection, outbound));
             self.settle()?;
             if count == 0 {
                 break;
@@ -117,7 +134,7 @@ impl Side {
     }
 
     pub(super) fn take(&mut self, peer: usize) -> Seen {
-        self.peers[peer].receiver.take()
+        self.readers.peers[peer].receiver.take()
     }
 
     pub(super) fn now(&self) -> Timestamp {
@@ -148,12 +165,16 @@ impl Side {
                 client.describe(Subject::Subscriptions { from: place, topic: b"" });
             });
             from = None;
+            let mut is_answered = false;
             self.ask(&page, |frame| {
                 if let ServerFrame::Subscriptions(page) = frame {
-                    from = page.next;
+                    (from, is_answered) = (page.next, true);
                     least = page.items.iter().map(|item| item.expires_in_micros).fold(least, u64::min);
                 }
             })?;
+            if !is_answered {
+                return Broken::because("I16", format!("no page of subscriptions from {place} comes"));
+            }
         }
         Ok(self.connections.now.plus_micros(least))
     }
@@ -161,24 +182,23 @@ impl Side {
     /// A connection sends requests, reads the answers, and ends.
     pub(super) fn ask(&mut self, bytes: &[u8], mut each: impl FnMut(&ServerFrame<'_>)) -> Verdict {
         let connection = self.connections.accept();
-        let (mut frames, mut input, mut rest) = (Frames::new(), BytesMut::new(), bytes);
+        self.readers.asked = Some((connection, BytesMut::new()));
+        let mut rest = bytes;
         while !rest.is_empty() {
             let count = self.connections.read(connection, &mut rest, usize::MAX);
             for _ in 0..3 {
-                self.connections.settle(connection, |of, outbound| {
-                    if of == connection {
-                        input.put(outbound);
-                    } else {
-                        outbound.advance(outbound.remaining());
-                    }
-                });
+                let readers = &mut self.readers;
+                self.connections
+                    .settle(connection, |connection, outbound| readers.read(connection, outbound));
                 self.settle()?;
             }
             if count == 0 {
                 break;
             }
         }
-        frames.take(&mut input, |frame, _| each(frame));
+        if let Some((_, mut input)) = self.readers.asked.take() {
+            Frames::new().take(&mut input, |frame, _| each(frame));
+        }
         self.connections.detach(connection);
         self.settle()
     }
@@ -210,13 +230,10 @@ impl Side {
             if broker.next_timeout().is_some_and(|at| at <= now) {
                 is_idle &= self.connections.housekeep() == Turn::Done;
             }
-            let peers = &mut self.peers;
+            let readers = &mut self.readers;
             self.connections.wake(|connection, outbound| {
                 is_idle = false;
-                match peers.iter_mut().find(|peer| peer.connection == connection) {
-                    Some(peer) => peer.receiver.read(outbound),
-                    None => outbound.advance(outbound.remaining()),
-                }
+                readers.read(connection, outbound);
             });
             if is_idle {
                 return Ok(());

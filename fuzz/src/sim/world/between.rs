@@ -58,10 +58,12 @@ impl World {
                 (session.outbound().stream_len(), session.outbound().control_len(), session.status())
             };
             let Some(before) = self.session(link).map(state) else { continue };
+            // It waits in line until there is room for all that it lacks (rule S15). Out of turn it may find room for a part.
+            let is_in_line = self.session(link).is_some_and(|session| session.lacks_memory());
             let turn = self.exchange(link)?;
             self.collect(turn == Turn::More)?;
             let Some(after) = self.session(link).map(state) else { continue };
-            if before != after || turn == Turn::More {
+            if !is_in_line && (before != after || turn == Turn::More) {
                 return Broken::because(
                     "I16",
                     format!("connection {link:#x} was not woken: {before:?}, {after:?}, {turn:?}"),

@@ -48,7 +48,6 @@ impl World {
 
     /// The broker hears whether there is space, if it has heard something else.
     pub(super) fn find_space(&mut self, is_full: bool) -> Verdict {
-        let broker_now = self.tick();
         let now = self.now;
         let Some(storing) = self.storing.as_deref_mut() else { return Ok(()) };
         if is_full {
@@ -60,6 +59,8 @@ impl World {
             return self.collect(false);
         };
         storing.is_full = is_full;
+        // Only now: a time that the broker is not passed is none from which its deadlines count, if its clock moves back.
+        let broker_now = self.tick();
         trace::event(now, Event::Full { is_full });
         self.counts.fulls += u64::from(is_full);
         let behind = self.saboteur.as_ref().map_or(0, Saboteur::behind);
