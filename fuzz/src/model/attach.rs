@@ -186,14 +186,16 @@ impl Model {
         Ok(Answer::Unsubscribed { last })
     }
 
-    /// A connection ends; in order, if that is no failure of what its members hold (rule G5).
+    /// A connection ends; in order, if that is no failure of what it holds (rules A6, G5).
     pub(crate) fn disconnect(&mut self, session: u64, is_orderly: bool) {
         let mut numbers: Vec<_> = self.subscriptions.iter().filter_map(|one| one.holder).collect();
         numbers.retain(|(holder, _)| *holder == session);
         numbers.sort_unstable();
         // In order, because an earlier subscription may have kept a dead-letter topic full.
         for (_, number) in numbers {
-            self.fail_at_end(session, number);
+            if !is_orderly {
+                self.fail_at_end(session, number);
+            }
             self.unsubscribe(session, number).expect("it holds it");
         }
         self.disconnect_members(session, is_orderly);

@@ -144,7 +144,7 @@ impl Broker {
             match self.sessions.end_one(id) {
                 Some(Ended::Subscription(key)) => {
                     self.spend(STEPS_PER_END);
-                    self.subscribing(now).lose_session(key);
+                    self.subscribing(now).lose_session(key, failure);
                 }
                 Some(Ended::Member(number, key)) => {
                     self.spend(STEPS_PER_END);

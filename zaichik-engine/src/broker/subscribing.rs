@@ -215,14 +215,15 @@ impl Subscribing<'_> {
         Ok(())
     }
 
-    /// The session that held a subscription has ended: the subscription ends, or waits for another session (rule D2).
-    pub(super) fn lose_session(&mut self, key: SubKey) {
+    /// The session that held a subscription has ended: the subscription ends, or waits for another session (rule D2). If
+    /// `failure` says so, its only uncommitted record has failed.
+    pub(super) fn lose_session(&mut self, key: SubKey, failure: Option<Failure>) {
         let subscription = &self.readers.subscriptions[key];
         if subscription.durable.is_none() {
             return self.readers.end(key);
         }
-        let outcome = match subscription.only_uncommitted() {
-            Some(offset) => self.record_failed(key, offset, Failure::Disconnected),
+        let outcome = match failure.zip(subscription.only_uncommitted()) {
+            Some((failure, offset)) => self.record_failed(key, offset, failure),
             None => FailureOutcome::Redelivered,
         };
         let subscription = &mut self.readers.subscriptions[key];

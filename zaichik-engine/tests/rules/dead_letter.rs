@@ -78,7 +78,7 @@ fn a_13_the_end_of_a_connection_is_a_failure_of_the_only_uncommitted_record() {
     let mut world = World::new();
     let (_, writer) = pair(&mut world, 1, 9, &["a", "b"]);
     let sub = Sub::new(7, "t").durable("d").dead_letter(2, "dead");
-    for (attempt, end) in [|peer: &Peer| peer.close(), Peer::cut, Peer::finish].iter().enumerate() {
+    for (attempt, end) in [|peer: &Peer| peer.cut(), Peer::finish, Peer::cut].iter().enumerate() {
         let reader = world.connect();
         let expected = [
             ("0..2 epoch 1 rewind 0", "7/0=a"),
@@ -104,6 +104,21 @@ fn a_13_the_end_of_a_connection_is_a_failure_of_the_only_uncommitted_record() {
         world.settle();
     }
     assert_eq!(bodies(&mut world), ["a"]);
+}
+
+#[test]
+fn a6_the_end_of_a_connection_after_close_is_no_failure() {
+    let mut world = World::new();
+    pair(&mut world, 1, 9, &["a", "b"]);
+    let sub = Sub::new(7, "t").durable("d").dead_letter(1, "dead");
+    for delivered in ["7/0=a", "7/0=a #2", "7/0=a #3"] {
+        let reader = world.connect();
+        world.ask(&reader, reader.subscribe_to(sub));
+        assert_eq!(reader.stream(), [delivered]);
+        reader.close();
+        world.settle();
+    }
+    assert!(bodies(&mut world).is_empty());
 }
 
 #[test]
