@@ -33,6 +33,8 @@ pub(crate) struct Group {
     /// What was passed because its key was in work.
     pub(crate) blocked: BTreeSet<u64>,
     failures: BTreeMap<u64, u32>,
+    /// Below it, the broker may have passed offsets as blocked when it was not known whether a member had room for them.
+    undecided_to: u64,
     pub(crate) members: Vec<Member>,
     /// How many members it ever had.
     joined: u64,
@@ -102,6 +104,7 @@ impl Group {
             back: BTreeMap::new(),
             blocked: BTreeSet::new(),
             failures: BTreeMap::new(),
+            undecided_to: 0,
             members: Vec::new(),
             joined: 0,
             detached_at: 0,

@@ -53,9 +53,7 @@ impl Group {
                     return self.follow_gap(member, seen, topic, now);
                 }
                 // It may have been passed as blocked before it died, and its key has been in work since then.
-                Some(Next::Gap(at, _) | Next::Silent(at, _))
-                    if self.is_lazy && self.may_be_blocked(at, topic) =>
-                {
+                Some(Next::Gap(at, _) | Next::Silent(at, _)) if self.may_have_blocked(at, topic) => {
                     self.pass(Next::Blocked(at), topic, superseded);
                 }
                 Some(next @ (Next::Silent(..) | Next::Blocked(_))) => self.pass(next, topic, superseded),
@@ -160,6 +158,9 @@ impl Group {
             let receiver = with_room.iter().find(|index| fits(index)).copied();
             match (receiver, next) {
                 (Some(_), Next::Silent(..) | Next::Blocked(_)) => self.pass(next, topic, superseded),
+                (Some(_), Next::Gap(at, _)) if self.may_have_blocked(at, topic) => {
+                    self.pass(Next::Blocked(at), topic, superseded);
+                }
                 (Some(member), Next::Record(_) | Next::Gap(..)) => {
                     let text = format!("{next:?} is due at {now} for {:?}", self.members[member]);
                     return Broken::because("I5", text);
@@ -167,6 +168,9 @@ impl Group {
                 (None, _) => {
                     for index in with_room {
                         self.members[index].may_be_parked = true;
+                    }
+                    if self.is_undecided() {
+                        self.undecided_to = topic.end();
                     }
                     return Ok(());
                 }

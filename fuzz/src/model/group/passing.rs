@@ -75,9 +75,10 @@ impl Group {
         self.is_ready(offset) || self.is_new(offset)
     }
 
-    /// Whether a new offset may have been passed because its key is in work.
-    pub(super) fn may_be_blocked(&self, offset: u64, topic: &Topic) -> bool {
-        self.is_new(offset) && topic.key_of(offset).is_some_and(|key| self.is_busy(&key, topic))
+    /// Whether a new offset may have been passed before it died because its key was in work, and is still.
+    pub(super) fn may_have_blocked(&self, offset: u64, topic: &Topic) -> bool {
+        let is_unknown = self.is_lazy || offset < self.undecided_to;
+        is_unknown && self.is_new(offset) && topic.key_of(offset).is_some_and(|key| self.is_busy(&key, topic))
     }
 
     pub(super) fn is_ready(&self, offset: u64) -> bool {
