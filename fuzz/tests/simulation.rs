@@ -6,7 +6,13 @@ use zaichik_fuzz::sim::{Failure, Setup, report_panics, run, twin};
 const SEEDS: std::ops::Range<u64> = 0..60;
 
 /// Seeds with a store that have failed, because of the broker, the client or the checker.
-const ONCE_FAILED: [u64; 5] = [40_002_895, 40_007_387, 50_019_276, 50_032_610, 50_045_345];
+const ONCE_FAILED: [u64; 9] = [
+    40_002_895, 40_007_387, 50_019_276, 50_032_610, 50_045_345, 50_045_955, 50_046_174, 50_046_387,
+    74_000_264,
+];
+
+/// The same, without members.
+const FAILED_WITHOUT_MEMBERS: [u64; 4] = [50_013_088, 50_026_871, 50_040_005, 50_056_146];
 
 #[test]
 fn every_rule_holds_in_the_first_seeds() {
@@ -21,6 +27,11 @@ fn every_rule_holds_in_seeds_that_have_failed() {
     report_panics();
     for seed in ONCE_FAILED {
         let setup = Setup { has_store: true, ..Setup::new(seed) };
+        run(&setup).unwrap_or_else(|failure| panic!("{failure}"));
+    }
+    for seed in FAILED_WITHOUT_MEMBERS {
+        let without = vec!["members".to_owned()];
+        let setup = Setup { has_store: true, without, ..Setup::new(seed) };
         run(&setup).unwrap_or_else(|failure| panic!("{failure}"));
     }
 }

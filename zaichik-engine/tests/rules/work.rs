@@ -295,6 +295,33 @@ fn s14_housekeeping_counts_what_it_visits() {
     assert!(stopped >= 1, "{stopped} steps for sessions that are woken");
 }
 
+// rule S14: of a chunk whose dead records were removed, and which has long runs of records since, each live one is not found by a
+// walk from the start of its run when it is rewritten again.
+#[test]
+fn s14_a_sparse_chunk_is_rewritten_in_steps_for_each_record() {
+    let mut world = World::new();
+    let peer = world.topic(TopicOptions::new().retain_forever());
+    world.ask(&peer, peer.publish_all("t", &vec![record(b""); 600]));
+    world.ask(&peer, peer.publish_all("t", &vec![mortal("", 8_000_000); 900]));
+    // They fill the chunk and the next one, and die first: only a chunk that is full is rewritten.
+    let body = "f".repeat(1_000);
+    world.ask(&peer, peer.publish_all("t", &vec![mortal(&body, 1_000_000); 150]));
+    world.ask(&peer, peer.publish("t", "last"));
+    let mut most = 0;
+    for _ in 0..10 {
+        world.now = world.now.plus_micros(1_000_000);
+        let (now, mut effects, mut turn) = (world.now, Effects::new(), Turn::More);
+        while turn == Turn::More {
+            let before = world.broker.steps();
+            turn = world.broker.handle_timeout(now, &mut effects);
+            most = most.max(world.broker.steps() - before);
+        }
+        effects.clear();
+    }
+    // Each of them is visited in one call.
+    assert!((600..=Broker::MAX_STEPS).contains(&most), "{most} steps in one call");
+}
+
 /// A planted defect: requests do not wait, so one of them walks over all that is not settled.
 #[cfg(feature = "planted")]
 #[test]
