@@ -86,8 +86,8 @@ pub(crate) struct Subscribe {
     pub(super) commit: CommitMode,
     /// Give up on a message after N failures.
     ///
-    /// A message fails if it is the only uncommitted one of a durable subscription when the connection ends, whether or
-    /// not it was printed: with --count, that is the one after the last.
+    /// A message fails if it is the only uncommitted one of a durable subscription when the connection breaks, whether or
+    /// not it was printed. A command that ends by itself or is interrupted closes its connection, which is no failure.
     #[arg(long, value_name = "N", requires = "dead_letter", help_heading = READING)]
     pub(super) max_attempts: Option<u32>,
     /// Topic that failed messages are moved to.
