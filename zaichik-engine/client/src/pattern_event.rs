@@ -36,6 +36,8 @@ pub enum PatternEvent<M = Message> {
         topic: Arc<str>,
         /// The topic's subscription, for commits, nacks, seeks and unsubscribing from this topic alone.
         subscription: SubscriptionId,
+        /// The first offset that can be delivered; 0 for a topic that was created while there was no connection.
+        start: u64,
         /// The offset of the next message to be accepted when the topic was matched.
         end: u64,
     },
@@ -71,16 +73,18 @@ impl<M> PatternEvent<M> {
         matches!(self, Self::Refused(_) | Self::Ended)
     }
 
-    /// The same event with another message.
+    /// The same event with another message, made of the message and the subscription of its topic.
     #[must_use]
-    pub fn map_message<N>(self, map: impl FnOnce(M) -> N) -> PatternEvent<N> {
+    pub fn map_message<N>(self, map: impl FnOnce(M, SubscriptionId) -> N) -> PatternEvent<N> {
         match self {
-            Self::Matched { topic, subscription, end } => PatternEvent::Matched { topic, subscription, end },
+            Self::Matched { topic, subscription, start, end } => {
+                PatternEvent::Matched { topic, subscription, start, end }
+            }
             Self::NotMatched { topic, refusal, others } => {
                 PatternEvent::NotMatched { topic, refusal, others }
             }
             Self::Topic { topic, subscription, event } => {
-                PatternEvent::Topic { topic, subscription, event: event.map_message(map) }
+                PatternEvent::Topic { topic, subscription, event: event.map_message(|message| map(message, subscription)) }
             }
             Self::Refused(refusal) => PatternEvent::Refused(refusal),
             Self::Ended => PatternEvent::Ended,

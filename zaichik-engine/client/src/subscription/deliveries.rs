@@ -80,7 +80,7 @@ impl Subscription {
         if self.interruption.is_some() {
             self.continues_at(first);
         }
-        self.position.begin_once(first);
+        self.begin_once(first);
         Ok(true)
     }
 }

@@ -97,7 +97,7 @@ impl Subscriptions {
             }
             Some((id, SubscriptionState::Detached)) => id,
             // The application may have yet to take the end of the last one.
-            _ => self.add_topic(pattern, name, frame.end)?,
+            _ => self.add_topic(pattern, name, (frame.start, frame.end))?,
         };
         let asked = self.topics(pattern).ok_or(unknown)?.asked;
         self.aliases.set(frame.alias, Receiver::Subscription(id));
@@ -108,17 +108,23 @@ impl Subscriptions {
     }
 
     /// A topic is matched for the first time, or again after its end.
-    fn add_topic(&mut self, pattern: SubscriptionId, name: &str, end: u64) -> Result<SubscriptionId, Violation> {
+    fn add_topic(
+        &mut self,
+        pattern: SubscriptionId,
+        name: &str,
+        (start, end): (u64, u64),
+    ) -> Result<SubscriptionId, Violation> {
         let id = self.next_id().filter(|_| self.len() < MAX_SUBSCRIPTIONS as usize);
         let subscription = id.ok_or(Violation::TooManyTopics { limit: MAX_SUBSCRIPTIONS })?;
         let unknown = Violation::Pattern { subscription: pattern.0 };
         let options = self.get(pattern).ok_or(unknown)?.options().clone();
         let topics = self.topics_mut(pattern).ok_or(unknown)?;
-        let start = if topics.continues { Start::Earliest } else { topics.asked };
+        let (begin, start) = if topics.continues { (Start::Earliest, 0) } else { (topics.asked, start) };
         let topic: Arc<str> = name.into();
         topics.known.insert(Arc::clone(&topic), Some(subscription));
-        topics.events.push_back(PatternEvent::Matched { topic: Arc::clone(&topic), subscription, end });
-        self.insert(Subscription::new(subscription, topic, options).into_topic_of(pattern, start));
+        let event = PatternEvent::Matched { topic: Arc::clone(&topic), subscription, start, end };
+        topics.events.push_back(event);
+        self.insert(Subscription::new(subscription, topic, options).into_topic_of(pattern, begin));
         Ok(subscription)
     }
 
