@@ -24,8 +24,8 @@ use self::commits::{CommitMode, Commits, FailedCommit};
 use self::confirmation::confirm;
 pub(crate) use self::position::Position;
 use self::run::{EndReason, SubscribeRun};
-use self::sources::Source;
 pub(crate) use self::show::ShowArgs;
+use self::sources::Source;
 use crate::failure::{Code, Failure, notice};
 use crate::{hints, signals};
 

@@ -72,9 +72,9 @@ pub use zaichik_client::{
 #[cfg(feature = "server")]
 pub use zaichik_engine::{BrokerConfig, ConfigError, Declared, Stats, TopicSettings};
 pub use zaichik_proto::{
-    CompactionMode, Counter, CounterValue, Duplicate, FaultCode, GapReason, Limits, NameError, OnConflict, PatternError, TopicName, TopicPattern,
-    Overflow, ProtocolError, ProtocolFault, RecordError, Refusal, RefusalCode, Start, Timestamp,
-    TopicOptions, TopicStatus,
+    CompactionMode, Counter, CounterValue, Duplicate, FaultCode, GapReason, Limits, NameError, OnConflict,
+    Overflow, PatternError, ProtocolError, ProtocolFault, RecordError, Refusal, RefusalCode, Start,
+    Timestamp, TopicName, TopicOptions, TopicPattern, TopicStatus,
 };
 
 /// The program of this crate's README, compiled and run as a doctest.

@@ -38,12 +38,14 @@ mod subscription;
 mod subscriptions;
 
 pub use answer::{
-    Answer, BatchReceipt, Hold, PatternStart, PublishReceipt, RequestId, SubscriptionId, SubscriptionStart, TrimReceipt,
+    Answer, BatchReceipt, Hold, PatternStart, PublishReceipt, RequestId, SubscriptionId, SubscriptionStart,
+    TrimReceipt,
 };
 pub use batch::Batch;
 pub use client::Client;
 pub use config::{
-    ClientConfig, DurableOptions, PatternOptions, ProducerIdentity, PublishOptions, SharedOptions, SubscribeOptions,
+    ClientConfig, DurableOptions, PatternOptions, ProducerIdentity, PublishOptions, SharedOptions,
+    SubscribeOptions,
 };
 pub use connection::Link;
 pub use error::{ErrorClass, LinkError, RequestError, Violation};

@@ -83,9 +83,11 @@ impl<M> PatternEvent<M> {
             Self::NotMatched { topic, refusal, others } => {
                 PatternEvent::NotMatched { topic, refusal, others }
             }
-            Self::Topic { topic, subscription, event } => {
-                PatternEvent::Topic { topic, subscription, event: event.map_message(|message| map(message, subscription)) }
-            }
+            Self::Topic { topic, subscription, event } => PatternEvent::Topic {
+                topic,
+                subscription,
+                event: event.map_message(|message| map(message, subscription)),
+            },
             Self::Refused(refusal) => PatternEvent::Refused(refusal),
             Self::Ended => PatternEvent::Ended,
         }

@@ -16,8 +16,8 @@ use zaichik_proto::Start;
 
 use self::buffer::Buffer;
 pub(crate) use self::commits::{CommitStep, Release};
-pub(crate) use self::matched::Role;
 use self::commits::{TakenMessages, WaitingCommits};
+pub(crate) use self::matched::Role;
 use self::position::Position;
 use self::rewinds::Rewinds;
 use crate::answer::SubscriptionId;

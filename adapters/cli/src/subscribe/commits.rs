@@ -92,13 +92,7 @@ impl Commits {
             CommitMode::Manual => Some(BufReader::new(stdin::open()?).lines()),
             CommitMode::Auto | CommitMode::Each | CommitMode::Never => None,
         };
-        Ok(Self {
-            mode,
-            is_shared,
-            in_flight: FuturesUnordered::new(),
-            topics: Vec::new(),
-            requests,
-        })
+        Ok(Self { mode, is_shared, in_flight: FuturesUnordered::new(), topics: Vec::new(), requests })
     }
 
     /// The next index is that of this topic.

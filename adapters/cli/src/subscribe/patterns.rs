@@ -32,7 +32,8 @@ impl Subscribe {
         ];
         let reason = impossible.into_iter().find_map(|(is_asked, reason)| is_asked.then_some(reason));
         reason.map_or(Ok(()), |reason| {
-            let message = format_args!("{first:?} is a pattern of topics, but {reason}; name each topic in full");
+            let message =
+                format_args!("{first:?} is a pattern of topics, but {reason}; name each topic in full");
             Err(Failure::new(Code::Usage, message))
         })
     }

@@ -40,7 +40,9 @@ fn a_pattern_prints_the_messages_of_every_topic_that_it_matches() {
         assert_eq!(sorted(&output.get_output().stdout), expected, "{arguments}");
     }
     let json = broker.json("sub orders.* -e -J");
-    assert!(json.iter().all(|line| line["body"] == format!("in {}", line["topic"].as_str().expect("a name"))));
+    assert!(
+        json.iter().all(|line| line["body"] == format!("in {}", line["topic"].as_str().expect("a name")))
+    );
     let told = contains("subscribed to orders.*, which matches 2 topics now\n")
         .and(contains("topic \"orders.new\" is matched\n"));
     broker.run("sub orders.* -e -v").assert().success().stderr(told);

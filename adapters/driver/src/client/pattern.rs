@@ -253,7 +253,8 @@ impl PatternSubscription {
                 }
             }
             let core = self.membership.owner.core();
-            let delivery = |message, subscription| Delivery::new(message, subscription, None, Arc::clone(core));
+            let delivery =
+                |message, subscription| Delivery::new(message, subscription, None, Arc::clone(core));
             taken.map(|event| event.map(|event| event.map_message(delivery)))
         })
     }

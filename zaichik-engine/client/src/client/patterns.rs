@@ -53,7 +53,8 @@ impl Client {
         self.tick(now);
         let invalid = RequestError::InvalidPattern;
         TopicPattern::parse(pattern.as_bytes()).map_err(invalid)?;
-        let name = TopicName::parse(pattern.as_bytes()).map_err(|error| invalid(PatternError::Name(error)))?;
+        let name =
+            TopicName::parse(pattern.as_bytes()).map_err(|error| invalid(PatternError::Name(error)))?;
         let options = options.into_subscribe();
         check_options(&options)?;
         if self.connection.is_open() && !self.connection.offers(Welcome::PATTERNS) {

@@ -151,9 +151,9 @@ impl Client {
         }
         let new = self.with_timeout(topic, RequestKind::Commit(subscription, offset, generation));
         let (number, rewind) = (self.subscriptions.number(subscription), self.commit_rewind(subscription));
-        let (wire, id) = self.requests.insert(new, |request| {
-            self.encoder.small(&commit_frame(request, number, offset, rewind, false))
-        });
+        let (wire, id) = self
+            .requests
+            .insert(new, |request| self.encoder.small(&commit_frame(request, number, offset, rewind, false)));
         if step == CommitStep::Wait {
             self.requests.park(wire);
             self.subscriptions.change(subscription, |state| state.wait_with_commit(wire, offset, generation));

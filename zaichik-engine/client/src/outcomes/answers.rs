@@ -122,9 +122,9 @@ impl Outcomes<'_> {
             }
             RequestKind::RemoveDurable => Answer::Removed,
             // The topic counts as moved since it was sent.
-            RequestKind::Continue(id) => Answer::Rewound {
-                rewind: self.subscriptions.get(id).map_or(0, Subscription::rewind_number),
-            },
+            RequestKind::Continue(id) => {
+                Answer::Rewound { rewind: self.subscriptions.get(id).map_or(0, Subscription::rewind_number) }
+            }
             RequestKind::Nack(id, offset) => self.rewound(wire, Some(id), Some(offset), value)?,
             RequestKind::Seek(id, _) if self.awaits_subscribed(id) => return self.hold_seek(wire, id, value),
             RequestKind::Seek(id, _) => self.rewound(wire, Some(id), None, value)?,

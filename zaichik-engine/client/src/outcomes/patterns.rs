@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
 use zaichik_proto::{
-    ClientFrame, Matched, NotMatched, PatternSubscribed, Seek, SeekTarget, Start, SubscribePattern, Timestamp, Unsubscribe,
+    ClientFrame, Matched, NotMatched, PatternSubscribed, Seek, SeekTarget, Start, SubscribePattern,
+    Timestamp, Unsubscribe,
 };
 
 use super::Outcomes;
@@ -141,9 +142,7 @@ pub(super) fn encode_subscribe_pattern(request: u32, pattern: &Subscription, sta
 fn encode_step(request: u32, subscription: u32, to: Option<Start>) -> Bytes {
     let mut out = BytesMut::new();
     let frame = match to {
-        Some(to) => {
-            ClientFrame::Seek(Seek { request, target: SeekTarget::Subscription(subscription), to })
-        }
+        Some(to) => ClientFrame::Seek(Seek { request, target: SeekTarget::Subscription(subscription), to }),
         None => ClientFrame::Unsubscribe(Unsubscribe { request, subscription }),
     };
     frame.encode(&mut out);

@@ -102,7 +102,8 @@ impl Subscriptions {
         let asked = self.topics(pattern).ok_or(unknown)?.asked;
         self.aliases.set(frame.alias, Receiver::Subscription(id));
         let (alias, rewind, start) = (frame.alias, frame.rewind, frame.start);
-        let seek = self.change(id, |subscription| subscription.matched(alias, rewind, start, asked)).flatten();
+        let seek =
+            self.change(id, |subscription| subscription.matched(alias, rewind, start, asked)).flatten();
         self.mark_ready(pattern);
         Ok(seek.map_or(MatchStep::Nothing, |to| MatchStep::Seek(id, to)))
     }
@@ -229,7 +230,8 @@ impl Subscriptions {
         topics.events.clear();
         topics.reports = 0;
         let of_pattern = |entry: &&Entry| entry.subscription.pattern() == Some(pattern);
-        let all: Vec<_> = self.table.values().filter(of_pattern).map(|entry| entry.subscription.id()).collect();
+        let all: Vec<_> =
+            self.table.values().filter(of_pattern).map(|entry| entry.subscription.id()).collect();
         for id in all {
             self.end_number(id, is_local);
             self.remove(id);

@@ -61,7 +61,9 @@ fn w3_after_a_reconnect_each_topic_continues_after_its_last_commit() {
     answer(&mut peer, &sent, 2);
     assert_eq!(events(&mut peer, pattern), ["a.x Reconnected { from: 1, start: 1 }", "a.x/1", "a.x/2"]);
     peer.client.commit_quiet(peer.now, x, 2).unwrap();
-    assert!(matches!(peer.sent_one(), Sent::Commit { subscription, offset: 2, .. } if subscription == FIRST + 1));
+    assert!(
+        matches!(peer.sent_one(), Sent::Commit { subscription, offset: 2, .. } if subscription == FIRST + 1)
+    );
     peer.client.check_invariants();
 }
 
@@ -149,7 +151,11 @@ fn w3_a_topic_that_was_left_stays_left() {
     announce(&mut peer, pattern.0, FIRST, "a.y", 3, 3);
     let Sent::Unsubscribe { request, subscription: FIRST } = peer.sent_one() else { panic!() };
     peer.deliver(SubscriptionId(FIRST), 3, &[b"3"]);
-    peer.send(&ServerFrame::Unsubscribed(Unsubscribed { request, subscription: FIRST, last_offset: Some(3) }));
+    peer.send(&ServerFrame::Unsubscribed(Unsubscribed {
+        request,
+        subscription: FIRST,
+        last_offset: Some(3),
+    }));
     answer(&mut peer, &sent, 0);
     assert_eq!(events(&mut peer, pattern), Vec::<String>::new());
     peer.client.check_invariants();
@@ -182,7 +188,11 @@ fn p4_what_the_application_does_without_a_connection_counts() {
     peer.deliver_rewound(SubscriptionId(FIRST + 2), 1, 9, &[b"9"]);
     assert_eq!(
         events(&mut peer, pattern),
-        ["a.commit Reconnected { from: 2, start: 2 }", "a.seek Reconnected { from: 9, start: 9 }", "a.seek/9"]
+        [
+            "a.commit Reconnected { from: 2, start: 2 }",
+            "a.seek Reconnected { from: 9, start: 9 }",
+            "a.seek/9"
+        ]
     );
 }
 
@@ -201,10 +211,7 @@ fn w2_a_request_that_was_not_answered_is_sent_again() {
     answer(&mut peer, &sent, 2);
     assert!(peer.sent().is_empty());
     assert!(matches!(peer.answer_to(id), Ok(Answer::PatternSubscribed(_))));
-    assert_eq!(
-        events(&mut peer, pattern),
-        ["a.x to 6", "a.y to 6", "a.x Reconnected { from: 5, start: 5 }"]
-    );
+    assert_eq!(events(&mut peer, pattern), ["a.x to 6", "a.y to 6", "a.x Reconnected { from: 5, start: 5 }"]);
 }
 
 #[test]

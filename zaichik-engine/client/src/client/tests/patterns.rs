@@ -8,8 +8,8 @@ use zaichik_proto::{
 use super::peer::Peer;
 use super::sent::{Sent, Target};
 use crate::{
-    Answer, ClientConfig, Event, Link, LinkError, PatternEvent, PatternOptions, RequestError, SubscribeOptions,
-    SubscriptionId, Violation,
+    Answer, ClientConfig, Event, Link, LinkError, PatternEvent, PatternOptions, RequestError,
+    SubscribeOptions, SubscriptionId, Violation,
 };
 
 pub(super) const FIRST: u32 = SubscribePattern::FIRST_ALIAS;
@@ -106,7 +106,9 @@ fn w2_a_pattern_is_subscribed_to_with_its_options() {
     let options = PatternOptions::new().start(Start::Latest).window(7).dead_letter(3, "dead");
     let (id, pattern) = peer.client.subscribe_pattern(peer.now, "orders.*.>", options).unwrap();
     let sent = peer.sent_one();
-    let Sent::SubscribePattern { pattern: ref text, start: Start::Latest, window: 7, ref dead_letter, .. } = sent
+    let Sent::SubscribePattern {
+        pattern: ref text, start: Start::Latest, window: 7, ref dead_letter, ..
+    } = sent
     else {
         panic!("{sent:?}");
     };
@@ -169,7 +171,9 @@ fn w3_frames_of_a_topic_carry_its_alias() {
     peer.client.commit_last(peer.now).unwrap();
     assert!(matches!(peer.sent_one(), Sent::Commit { subscription: FIRST, offset: 2, .. }));
     peer.client.nack(peer.now, y, 0, core::time::Duration::ZERO).unwrap();
-    assert!(matches!(peer.sent_one(), Sent::Nack { subscription, offset: 0, .. } if subscription == FIRST + 9));
+    assert!(
+        matches!(peer.sent_one(), Sent::Nack { subscription, offset: 0, .. } if subscription == FIRST + 9)
+    );
     peer.client.seek(peer.now, x, Start::Earliest).unwrap();
     assert!(matches!(peer.sent_one(), Sent::Seek { target: Target::Number(FIRST), .. }));
     for refused in [
@@ -192,7 +196,11 @@ fn w3_a_topic_ends_alone_and_a_pattern_with_its_topics() {
     peer.client.unsubscribe(peer.now, x).unwrap();
     let Sent::Unsubscribe { request, subscription: FIRST } = peer.sent_one() else { panic!() };
     peer.deliver(SubscriptionId(FIRST), 0, &[b"0"]);
-    peer.send(&ServerFrame::Unsubscribed(Unsubscribed { request, subscription: FIRST, last_offset: Some(0) }));
+    peer.send(&ServerFrame::Unsubscribed(Unsubscribed {
+        request,
+        subscription: FIRST,
+        last_offset: Some(0),
+    }));
     peer.send(&ServerFrame::Fenced(Fenced { subscription: FIRST + 1, epoch: 2 }));
     assert_eq!(events(&mut peer, pattern), ["a.x Ended(Some(0))", "a.y Fenced"]);
     assert_eq!(peer.client.commit(peer.now, y, 0), Err(RequestError::NoSubscription(y)));
@@ -260,7 +268,9 @@ fn w5_without_a_window_what_is_not_taken_stops_reading() {
     assert!(peer.client.wants_read());
     peer.client.check_invariants();
     let refused = peer.client.commit(peer.now, x, 0);
-    assert!(matches!(refused, Err(RequestError::Refused { refusal, .. }) if refusal.code == RefusalCode::CommitsOff));
+    assert!(
+        matches!(refused, Err(RequestError::Refused { refusal, .. }) if refusal.code == RefusalCode::CommitsOff)
+    );
     peer.deliver(SubscriptionId(FIRST), 17, &[&body]);
     peer.client.discard_events(pattern);
     assert_eq!(events(&mut peer, pattern), Vec::<String>::new());
