@@ -119,7 +119,7 @@ impl Outcomes<'_> {
     }
 }
 
-/// A SubscribePattern in its own buffer, since it may be kept for long.
+/// A `SubscribePattern` in its own buffer, since it may be kept for long.
 pub(super) fn encode_subscribe_pattern(request: u32, pattern: &Subscription, start: Start) -> Bytes {
     let options = pattern.options();
     let mut out = BytesMut::new();

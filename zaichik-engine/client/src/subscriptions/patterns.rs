@@ -188,7 +188,7 @@ impl Subscriptions {
     /// Whether the outcome of a batch decides where a topic of the pattern resumes.
     pub(crate) fn is_unsettled(&self, pattern: SubscriptionId) -> bool {
         let topics = self.topics(pattern);
-        let topics = topics.into_iter().flat_map(|topics| topics.subscriptions());
+        let topics = topics.into_iter().flat_map(Topics::subscriptions);
         topics.filter_map(|id| self.get(id)).any(Subscription::is_unsettled)
     }
 
