@@ -8,7 +8,7 @@ use super::producer::config;
 use super::sent::{Op, Sent, Target};
 use crate::{Answer, Batch, PatternOptions, PublishOptions, RequestError, SubscriptionId};
 
-/// Reconnects to an instance; returns the SubscribePattern, which must be the first frame.
+/// Reconnects to an instance; returns the `SubscribePattern`, which must be the first frame.
 fn reconnect(peer: &mut Peer, instance: u128) -> Sent {
     peer.disconnect();
     peer.connect(instance);

@@ -36,7 +36,7 @@ pub(super) fn subscribed(peer: &mut Peer, options: PatternOptions) -> Subscripti
     pattern
 }
 
-/// Answers a SubscribePattern.
+/// Answers a `SubscribePattern`.
 pub(super) fn answer(peer: &mut Peer, sent: &Sent, topics: u32) {
     let Sent::SubscribePattern { request, subscription, .. } = *sent else { panic!("{sent:?}") };
     let frame = PatternSubscribed { request, subscription, epoch: 0, topics };

@@ -2,6 +2,7 @@
 
 use zaichik_proto::{
     ClientFrame, List, OffsetRange, OnConflict, Operation, Producer, Records, SeekTarget, Start,
+    SubscribePattern,
 };
 
 /// A frame that the client sent.
@@ -271,15 +272,19 @@ pub(super) fn owned(frame: &ClientFrame<'_>) -> Sent {
             offsets: offsets(extend.ranges),
         },
         ClientFrame::DescribeShared(describe) => Sent::DescribeShared { request: describe.request },
-        ClientFrame::SubscribePattern(subscribe) => Sent::SubscribePattern {
-            request: subscribe.request,
-            subscription: subscribe.subscription,
-            pattern: text(subscribe.pattern),
-            start: subscribe.start,
-            window: subscribe.window,
-            dead_letter: (subscribe.max_attempts, text(subscribe.dead_letter)),
-        },
+        ClientFrame::SubscribePattern(subscribe) => pattern(subscribe),
         ClientFrame::Shard(_) | ClientFrame::Extension { .. } => panic!("the client sent {frame:?}"),
+    }
+}
+
+fn pattern(subscribe: &SubscribePattern<'_>) -> Sent {
+    Sent::SubscribePattern {
+        request: subscribe.request,
+        subscription: subscribe.subscription,
+        pattern: text(subscribe.pattern),
+        start: subscribe.start,
+        window: subscribe.window,
+        dead_letter: (subscribe.max_attempts, text(subscribe.dead_letter)),
     }
 }
 
