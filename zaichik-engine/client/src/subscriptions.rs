@@ -2,6 +2,7 @@
 
 mod aliases;
 mod patterns;
+mod topics;
 
 use core::mem;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -11,7 +12,7 @@ use zaichik_proto::{Delivery, Gap, SubscribePattern};
 
 use self::aliases::Aliases;
 pub(crate) use self::patterns::MatchStep;
-use self::patterns::Topics;
+use self::topics::Topics;
 use crate::answer::SubscriptionId;
 use crate::error::{RequestError, Violation};
 use crate::event::Event;

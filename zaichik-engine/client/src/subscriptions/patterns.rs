@@ -1,11 +1,11 @@
 //! The subscriptions of topics that patterns match, and what patterns report (chapter W).
 
-use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use zaichik_proto::{Matched, NotMatched, Refusal, Start, TopicName, TopicPattern};
 
 use super::aliases::{Aliases, Receiver};
+use super::topics::{MAX_REPORTS, Topics};
 use super::{Entry, Subscriptions};
 use crate::answer::SubscriptionId;
 use crate::error::Violation;
@@ -13,27 +13,6 @@ use crate::event::Event;
 use crate::pattern_event::PatternEvent;
 use crate::requests::MAX_SUBSCRIPTIONS;
 use crate::subscription::{Subscription, SubscriptionState};
-
-/// Maximum topics that wait to be reported because they were not matched; others are counted.
-const MAX_REPORTS: usize = 64;
-
-/// The topics of a pattern.
-#[derive(Debug)]
-pub(super) struct Topics {
-    /// By name; without a subscription, those that the application unsubscribed from.
-    known: BTreeMap<Arc<str>, Option<SubscriptionId>>,
-    /// Subscriptions with something to take, each once; they have their turns.
-    pub(super) ready: VecDeque<SubscriptionId>,
-    /// What is to be reported of the pattern itself: each topic once, and [`MAX_REPORTS`] others.
-    events: VecDeque<PatternEvent>,
-    /// Topics among them that were not matched.
-    reports: usize,
-    /// Where the request on this connection asked the topics to begin that existed.
-    asked: Start,
-    /// Whether topics that are matched for the first time were created after the application subscribed, as far as is known:
-    /// the pattern was subscribed to before, and the answer of this connection is to arrive.
-    continues: bool,
-}
 
 /// What is to be sent because a topic was matched.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,33 +22,6 @@ pub(crate) enum MatchStep {
     Seek(SubscriptionId, Start),
     /// An Unsubscribe of its number.
     Leave,
-}
-
-impl Topics {
-    pub(super) const fn new(asked: Start) -> Self {
-        Self {
-            known: BTreeMap::new(),
-            ready: VecDeque::new(),
-            events: VecDeque::new(),
-            reports: 0,
-            asked,
-            continues: false,
-        }
-    }
-
-    pub(super) fn has_something(&self) -> bool {
-        !self.ready.is_empty() || !self.events.is_empty()
-    }
-
-    fn next_report(&mut self) -> Option<PatternEvent> {
-        let event = self.events.pop_front()?;
-        self.reports = self.reports.saturating_sub(usize::from(is_report(&event)));
-        Some(event)
-    }
-
-    fn subscriptions(&self) -> impl Iterator<Item = SubscriptionId> + '_ {
-        self.known.values().filter_map(|id| *id)
-    }
 }
 
 impl Subscriptions {
@@ -333,10 +285,6 @@ impl Subscriptions {
         let name = TopicName::parse(topic).ok().filter(|name| text.is_ok_and(|text| text.matches(*name)));
         name.map(TopicName::as_str).ok_or(Violation::Topic { subscription: pattern.0 })
     }
-}
-
-const fn is_report(event: &PatternEvent) -> bool {
-    matches!(event, PatternEvent::NotMatched { .. })
 }
 
 impl Aliases {
