@@ -40,10 +40,10 @@ pub use io::{AsyncStdIo, AsyncStdListener, AsyncStdStream, AsyncStdTimer};
 #[cfg(feature = "client")]
 pub use zaichik_driver::{
     BatchReceipt, BrokerInfo, ClientConfig, ClientError, Delivery, DurableOptions, ErrorClass, Event,
-    LinkError, Losses, MemberInfo, Message, MessageHeaders, OnLoss, Outgoing, PendingReceipt,
-    ProducerIdentity, Publish, PublishReceipt, Publisher, RequestError, SharedInfo, SharedOptions, Subscribe,
-    Subscription, SubscriptionId, SubscriptionInfo, TopicInfo, Transaction, TrimReceipt,
-    UnacknowledgedPublish, Violation,
+    LinkError, Losses, MemberInfo, Message, MessageHeaders, OnLoss, Outgoing, PatternEvent,
+    PatternSubscription, PendingReceipt, ProducerIdentity, Publish, PublishReceipt, Publisher, RequestError,
+    SharedInfo, SharedOptions, Subscribe, SubscribePattern, Subscription, SubscriptionId, SubscriptionInfo,
+    TopicInfo, Transaction, TrimReceipt, UnacknowledgedPublish, Violation,
 };
 #[cfg(feature = "server")]
 pub use zaichik_driver::{
@@ -51,8 +51,9 @@ pub use zaichik_driver::{
 };
 pub use zaichik_driver::{
     Clock, CompactionMode, Counter, CounterValue, Duplicate, Endpoint, FaultCode, FuturesIo, FuturesListener,
-    GapReason, Io, Limits, Listener, LocalIo, NameError, OnConflict, Overflow, ProtocolError, ProtocolFault,
-    RecordError, Refusal, RefusalCode, Runtime, Start, Timer, Timestamp, TopicOptions, TopicStatus,
+    GapReason, Io, Limits, Listener, LocalIo, NameError, OnConflict, Overflow, PatternError, ProtocolError,
+    ProtocolFault, RecordError, Refusal, RefusalCode, Runtime, Start, Timer, Timestamp, TopicName,
+    TopicOptions, TopicPattern, TopicStatus,
 };
 
 #[cfg(feature = "storage")]

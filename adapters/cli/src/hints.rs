@@ -15,11 +15,12 @@ const SEPARATORS: [char; 2] = ['.', '/'];
 /// Parts of a name that are wildcards in other systems.
 const WILDCARDS: [&str; 4] = ["*", "#", ">", "+"];
 
-/// A hint if a topic's name looks like a pattern.
+/// A hint if the name of a single topic looks like a pattern.
 pub(crate) fn wildcard(topic: &str) -> Option<String> {
     let part = topic.split(SEPARATORS).find(|part| WILDCARDS.contains(part))?;
     Some(format!(
-        "topic {topic:?}: {part} stands for no other names, because commands take no patterns; name each topic in full"
+        "topic {topic:?}: {part} stands for no other names here; sub and topic ls take patterns, in which * stands for one part \
+         between dots and > at the end for one or more, such as orders.>"
     ))
 }
 
@@ -74,7 +75,7 @@ mod tests {
     #[test]
     fn names_with_a_wildcard_as_a_part_look_like_patterns() {
         for topic in ["*", "#", ">", "orders.*", "orders/#", "orders.>", "*.new", "a/+/b", "a.*.b"] {
-            assert!(wildcard(topic).is_some_and(|hint| hint.contains("no patterns")), "{topic}");
+            assert!(wildcard(topic).is_some_and(|hint| hint.contains("no other names")), "{topic}");
         }
         for topic in ["orders", "orders*", "c#", "a>b", "a*b.c", "1+1", "", "a..b"] {
             assert_eq!(wildcard(topic), None, "{topic}");

@@ -75,7 +75,7 @@ enum Command {
     /// Manage topics.
     #[command(visible_alias = "t")]
     Topic(Box<Topic>),
-    /// List all topics, as `topic ls` does.
+    /// List topics, as `topic ls` does.
     #[command(visible_alias = "list")]
     Ls(TopicList),
     /// Manage durable subscriptions.

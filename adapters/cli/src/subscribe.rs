@@ -6,6 +6,7 @@ mod commits;
 mod confirmation;
 mod connection;
 mod format;
+mod patterns;
 mod position;
 mod run;
 mod show;
@@ -15,7 +16,7 @@ use std::io::{self, IsTerminal};
 use std::time::Duration;
 
 use futures::StreamExt;
-use zaichik_tokio::{Client, DurableOptions, SharedOptions, Subscription};
+use zaichik_tokio::{Client, DurableOptions, PatternSubscription, SharedOptions, Subscription};
 
 pub(crate) use self::args::Subscribe;
 use self::args::WINDOW;
@@ -24,6 +25,7 @@ use self::confirmation::confirm;
 pub(crate) use self::position::Position;
 use self::run::{EndReason, SubscribeRun};
 pub(crate) use self::show::ShowArgs;
+use self::sources::Source;
 use crate::failure::{Code, Failure, notice};
 use crate::{hints, signals};
 
@@ -32,20 +34,22 @@ const DRAIN: Duration = Duration::from_secs(5);
 
 impl Subscribe {
     pub(crate) async fn run(&self) -> Result<(), Failure> {
+        self.check_patterns()?;
         let window = self.window()?;
         let mode = if self.window == Some(0) { CommitMode::Never } else { self.commit };
-        let commits = Commits::new(mode, self.shared.is_some(), &self.topics)?;
-        self.topics.iter().filter_map(|topic| hints::wildcard(topic)).for_each(|hint| self.notify(hint));
+        let commits = Commits::new(mode, self.shared.is_some())?;
+        let names = self.topics.iter().filter(|topic| !patterns::is_pattern(topic));
+        names.filter_map(|topic| hints::wildcard(topic)).for_each(|hint| self.notify(hint));
         let mut signals = Box::pin(signals::arriving().map_err(|error| Failure::new(Code::Other, error))?);
-        let (client, subscriptions) = tokio::select! {
+        let (client, sources) = tokio::select! {
             biased;
             _ = signals.next() => return Ok(()),
             opened = self.open(window) => opened?,
         };
         if self.exit_at_end {
-            self.hint_at_retention(&client, &subscriptions).await;
+            self.hint_at_retention(&client, &sources).await;
         }
-        let mut run = SubscribeRun::new(self, &client, commits, subscriptions, signals);
+        let mut run = SubscribeRun::new(self, &client, commits, sources, signals);
         let outcome = run.read().await;
         // Messages that were written are committed, whatever the outcome.
         let mut settled = self.settle(&mut run).await;
@@ -96,8 +100,9 @@ impl Subscribe {
     }
 
     /// Explains why there is nothing to show: a frequent question of those who have just published their first message.
-    async fn hint_at_retention(&self, client: &Client, subscriptions: &[Subscription]) {
-        for (topic, subscription) in self.topics.iter().zip(subscriptions) {
+    async fn hint_at_retention(&self, client: &Client, sources: &[Source]) {
+        for (topic, source) in self.topics.iter().zip(sources) {
+            let Source::Topic(subscription) = source else { continue };
             let is_empty = subscription.start() >= subscription.end();
             if is_empty
                 && self.durable.is_none()
@@ -109,13 +114,17 @@ impl Subscribe {
         }
     }
 
-    async fn open(&self, window: u32) -> Result<(Client, Vec<Subscription>), Failure> {
+    async fn open(&self, window: u32) -> Result<(Client, Vec<Source>), Failure> {
         let client = self.server.connect_with("zaichik sub", |builder| builder.drain_timeout(DRAIN)).await?;
-        let mut subscriptions = Vec::new();
+        let mut sources = Vec::new();
         for topic in &self.topics {
-            subscriptions.push(self.subscribe(&client, topic, window).await?);
+            sources.push(if patterns::is_pattern(topic) {
+                Source::Pattern(self.subscribe_pattern(&client, topic, window).await?)
+            } else {
+                Source::Topic(self.subscribe(&client, topic, window).await?)
+            });
         }
-        Ok((client, subscriptions))
+        Ok((client, sources))
     }
 
     /// Maximum uncommitted messages; 0 without commits.
@@ -161,13 +170,37 @@ impl Subscribe {
             subscribe = subscribe.dead_letter(attempts, topic);
         }
         let subscription = subscribe.await?;
-        if self.verbose || (io::stderr().is_terminal() && !self.is_view) {
+        if self.reports_subscriptions() {
             let (start, end) = (subscription.start(), subscription.end());
             self.notify(format_args!(
                 "subscribed to {topic} from offset {start}; the topic ends at offset {end}"
             ));
         }
         Ok(subscription)
+    }
+
+    async fn subscribe_pattern(
+        &self,
+        client: &Client,
+        pattern: &str,
+        window: u32,
+    ) -> Result<PatternSubscription, Failure> {
+        let start = self.from.resolve(client, pattern).await?;
+        let mut subscribe = client.subscribe_pattern(pattern).from(start).window(window);
+        if let (Some(attempts), Some(topic)) = (self.max_attempts, &self.dead_letter) {
+            subscribe = subscribe.dead_letter(attempts, topic);
+        }
+        let subscription = subscribe.await?;
+        if self.reports_subscriptions() {
+            let topics = subscription.topics();
+            self.notify(format_args!("subscribed to {pattern}, which matches {topics} topics now"));
+        }
+        Ok(subscription)
+    }
+
+    /// Whether to report where subscriptions begin.
+    fn reports_subscriptions(&self) -> bool {
+        self.verbose || (io::stderr().is_terminal() && !self.is_view)
     }
 
     fn check_end(&self, end: EndReason, shown: u64) -> Result<(), Failure> {

@@ -4,7 +4,10 @@ mod settings;
 
 use clap::{ArgGroup, Args, Subcommand};
 use serde::Serialize;
-use zaichik_tokio::{ClientError, RefusalCode, RequestError, TopicInfo, TopicStatus, TrimReceipt};
+use zaichik_tokio::{
+    ClientError, PatternError, RefusalCode, RequestError, TopicInfo, TopicName, TopicPattern, TopicStatus,
+    TrimReceipt,
+};
 
 use self::settings::{Settings, SettingsArgs, retention};
 use crate::connect::ServerArgs;
@@ -21,6 +24,7 @@ Examples:
   zaichik topic alter orders --overflow reject
   zaichik topic trim orders --before @-7d
   zaichik topic ls
+  zaichik topic ls 'orders.>'
   zaichik topic view orders -o -5
 
 Topics cannot be deleted.";
@@ -45,7 +49,7 @@ enum TopicCommand {
     Alter(Alter),
     /// Remove the oldest messages of a topic, for ever.
     Trim(Trim),
-    /// List all topics.
+    /// List topics.
     #[command(visible_alias = "list")]
     Ls(TopicList),
     /// Show one topic and its settings.
@@ -98,9 +102,12 @@ struct Trim {
     server: ServerArgs,
 }
 
-/// List all topics.
+/// List topics.
 #[derive(Debug, Args)]
 pub(crate) struct TopicList {
+    /// Only topics whose names match it: * stands for any one part of a name between dots, and > at the end for one or more.
+    #[arg(value_parser = parse_pattern)]
+    pattern: Option<String>,
     #[command(flatten)]
     output: OutputArgs,
     #[command(flatten)]
@@ -239,13 +246,19 @@ impl Trim {
 impl TopicList {
     pub(crate) async fn run(&self) -> Result<(), Failure> {
         let client = self.server.connect(NAME).await?;
-        let topics = client.topics().await?;
+        let mut topics = client.topics().await?;
         client.close().await?;
+        let pattern = self.pattern.as_ref().and_then(|text| TopicPattern::parse(text.as_bytes()).ok());
+        if let Some(pattern) = pattern {
+            topics.retain(|topic| {
+                TopicName::parse(topic.name.as_bytes()).is_ok_and(|name| pattern.matches(name))
+            });
+        }
         if self.output.is_json() {
             return topics.iter().try_for_each(|topic| report::json(&TopicReport::new(topic)));
         }
         if topics.is_empty() {
-            report::confirm("no topics");
+            report::confirm(if pattern.is_some() { "no topics match" } else { "no topics" });
         }
         let rows = topics.iter().map(|topic| {
             let numbers = [
@@ -300,6 +313,11 @@ impl View {
         let Self { topic, from, count, show, server } = self;
         Subscribe::view(topic, from, count, show, server).run().await
     }
+}
+
+/// Checks a pattern, or the name of a topic.
+fn parse_pattern(text: &str) -> Result<String, PatternError> {
+    TopicPattern::parse(text.as_bytes()).map(|_| text.to_owned())
 }
 
 /// Names the command that changes a topic if it exists with other settings than these.

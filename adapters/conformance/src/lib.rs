@@ -96,6 +96,7 @@ cases! { $
     }
     patterns {
         w_01_a_topic_that_is_created_later_is_received_from_its_first_record_on
+        w3_after_a_cut_each_topic_of_a_pattern_continues_after_its_last_commit
     }
     shared {
         g_02_what_a_member_held_comes_to_the_others_when_its_connection_breaks

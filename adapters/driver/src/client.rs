@@ -8,6 +8,7 @@ mod error;
 mod loss;
 mod membership;
 mod outgoing;
+mod pattern;
 mod pending_receipt;
 mod publish;
 mod publisher;
@@ -17,6 +18,7 @@ mod request;
 mod room;
 mod settle;
 mod subscribe;
+mod subscribe_pattern;
 mod subscription;
 mod target;
 mod task;
@@ -38,10 +40,12 @@ pub use describe::BrokerInfo;
 pub use error::ClientError;
 pub use loss::{Losses, OnLoss};
 pub use outgoing::Outgoing;
+pub use pattern::PatternSubscription;
 pub use pending_receipt::PendingReceipt;
 pub use publish::{Publish, UnacknowledgedPublish};
 pub use publisher::Publisher;
 pub use subscribe::Subscribe;
+pub use subscribe_pattern::SubscribePattern;
 pub use subscription::Subscription;
 pub use transaction::Transaction;
 
@@ -194,6 +198,15 @@ impl<R: Runtime> Client<R> {
     /// Subscribes to a topic. Await the returned future, or configure it first.
     pub fn subscribe(&self, topic: &str) -> Subscribe {
         Subscribe::new(Arc::clone(&self.owner), topic)
+    }
+
+    /// Subscribes to every topic whose name matches a pattern, those that exist and those that are created later (chapter W).
+    /// Await the returned future, or configure it first.
+    ///
+    /// The parts of a name between dots are its segments: `*` stands for any one of them, and `>` as the last one for one or
+    /// more.
+    pub fn subscribe_pattern(&self, pattern: &str) -> SubscribePattern {
+        SubscribePattern::new(Arc::clone(&self.owner), pattern)
     }
 
     /// Moves the cursor of a durable subscription, whether or not a connection holds it (rule D6).

@@ -43,8 +43,9 @@ mod unsent;
 
 #[cfg(feature = "client")]
 pub use client::{
-    BrokerInfo, Client, ClientBuilder, ClientError, Delivery, Losses, OnLoss, Outgoing, PendingReceipt,
-    Publish, Publisher, Subscribe, Subscription, Transaction, UnacknowledgedPublish,
+    BrokerInfo, Client, ClientBuilder, ClientError, Delivery, Losses, OnLoss, Outgoing, PatternSubscription,
+    PendingReceipt, Publish, Publisher, Subscribe, SubscribePattern, Subscription, Transaction,
+    UnacknowledgedPublish,
 };
 pub use clock::Clock;
 pub use connect::connect_to_any;
@@ -65,15 +66,15 @@ pub use unsent::limit_unsent;
 #[cfg(feature = "client")]
 pub use zaichik_client::{
     BatchReceipt, ClientConfig, DurableOptions, ErrorClass, Event, LinkError, MemberInfo, Message,
-    MessageHeaders, ProducerIdentity, PublishReceipt, RequestError, SharedInfo, SharedOptions,
+    MessageHeaders, PatternEvent, ProducerIdentity, PublishReceipt, RequestError, SharedInfo, SharedOptions,
     SubscriptionId, SubscriptionInfo, TopicInfo, TrimReceipt, Violation,
 };
 #[cfg(feature = "server")]
 pub use zaichik_engine::{BrokerConfig, ConfigError, Declared, Stats, TopicSettings};
 pub use zaichik_proto::{
     CompactionMode, Counter, CounterValue, Duplicate, FaultCode, GapReason, Limits, NameError, OnConflict,
-    Overflow, ProtocolError, ProtocolFault, RecordError, Refusal, RefusalCode, Start, Timestamp,
-    TopicOptions, TopicStatus,
+    Overflow, PatternError, ProtocolError, ProtocolFault, RecordError, Refusal, RefusalCode, Start,
+    Timestamp, TopicName, TopicOptions, TopicPattern, TopicStatus,
 };
 
 /// The program of this crate's README, compiled and run as a doctest.

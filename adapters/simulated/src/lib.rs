@@ -50,18 +50,19 @@ pub use simulation::Simulation;
 pub use time::SimulatedTimer;
 pub use zaichik_driver::{
     BatchReceipt, BrokerInfo, ClientConfig, ClientError, Delivery, DurableOptions, ErrorClass, Event,
-    LinkError, Losses, MemberInfo, Message, MessageHeaders, OnLoss, Outgoing, PendingReceipt,
-    ProducerIdentity, Publish, PublishReceipt, Publisher, RequestError, SharedInfo, SharedOptions, Subscribe,
-    Subscription, SubscriptionId, SubscriptionInfo, TopicInfo, Transaction, TrimReceipt,
-    UnacknowledgedPublish, Violation,
+    LinkError, Losses, MemberInfo, Message, MessageHeaders, OnLoss, Outgoing, PatternEvent,
+    PatternSubscription, PendingReceipt, ProducerIdentity, Publish, PublishReceipt, Publisher, RequestError,
+    SharedInfo, SharedOptions, Subscribe, SubscribePattern, Subscription, SubscriptionId, SubscriptionInfo,
+    TopicInfo, Transaction, TrimReceipt, UnacknowledgedPublish, Violation,
 };
 pub use zaichik_driver::{
     BrokerConfig, BrokerHandle, ConfigError, Declared, ServerError, Stats, TopicSettings,
 };
 pub use zaichik_driver::{
     Clock, CompactionMode, Counter, CounterValue, Duplicate, Endpoint, FaultCode, GapReason, Io, Limits,
-    Listener, LocalIo, NameError, OnConflict, Overflow, ProtocolError, ProtocolFault, RecordError, Refusal,
-    RefusalCode, Runtime, Start, Timer, Timestamp, TopicOptions, TopicStatus,
+    Listener, LocalIo, NameError, OnConflict, Overflow, PatternError, ProtocolError, ProtocolFault,
+    RecordError, Refusal, RefusalCode, Runtime, Start, Timer, Timestamp, TopicName, TopicOptions,
+    TopicPattern, TopicStatus,
 };
 
 /// The runtime of the [`Simulation`] that runs on this thread.

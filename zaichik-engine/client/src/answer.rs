@@ -67,6 +67,8 @@ pub enum Answer {
     Queued,
     /// Answers `subscribe`.
     Subscribed(SubscriptionStart),
+    /// Answers `subscribe_pattern`.
+    PatternSubscribed(PatternStart),
     /// Answers `unsubscribe`.
     Unsubscribed {
         /// The last offset that the broker delivered; `None` if none was.
@@ -268,4 +270,27 @@ pub struct SubscriptionStart {
     pub start: u64,
     /// The offset of the next record to be accepted.
     pub end: u64,
+}
+
+/// What a pattern of topics covered when its subscription began (rule W2).
+///
+/// ```
+/// # use zaichik_client::{Answer, PatternOptions};
+/// # use zaichik_proto::TopicOptions;
+/// # let (now, mut client, mut broker) = zaichik_testkit::connected();
+/// client.create_topic(now, "orders.new", &TopicOptions::new())?;
+/// client.subscribe_pattern(now, "orders.*", PatternOptions::new())?;
+/// broker.serve(now, &mut client);
+/// let answers = std::iter::from_fn(|| client.poll_answer());
+/// let Some((_, Ok(Answer::PatternSubscribed(begun)))) = answers.last() else { panic!("not subscribed") };
+/// assert_eq!(begun.topics, 1);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct PatternStart {
+    /// The pattern's subscription.
+    pub subscription: SubscriptionId,
+    /// The number of topics that exist and are subscribed to.
+    pub topics: u32,
 }

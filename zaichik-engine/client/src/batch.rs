@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use zaichik_proto::{
     BatchDuplicate, BatchResult, Batched, Limits, List, OffsetRange, Operation, Operations,
-    OperationsBuilder, Record, Records, TopicName,
+    OperationsBuilder, Record, Records, SubscribePattern, TopicName,
 };
 
 use crate::answer::{BatchReceipt, Hold, PublishReceipt, SubscriptionId};
@@ -65,7 +65,8 @@ pub(crate) enum SentOperation {
         offset: u64,
         /// The subscription's generation when the batch was made: the commit is void in a later one.
         generation: u32,
-        /// The subscription's rewind number then.
+        /// The subscription's number in frames, and its rewind number then.
+        number: u32,
         rewind: u32,
     },
     Ack {
@@ -141,13 +142,14 @@ impl Batch {
         }
     }
 
-    /// The operations in their wire form, where each commit carries the next of `rewinds`.
-    pub(crate) fn encoded_with(&self, rewinds: impl IntoIterator<Item = u32>) -> OperationsBuilder {
-        let mut rewinds = rewinds.into_iter();
+    /// The operations in their wire form, where each commit carries the next number of a subscription and rewind number.
+    pub(crate) fn encoded_with(&self, commits: impl IntoIterator<Item = (u32, u32)>) -> OperationsBuilder {
+        let mut commits = commits.into_iter();
         let operations = self.encoded.operations();
         let with_rewind = |operation| match operation {
             Operation::Commit { subscription, offset, .. } => {
-                Operation::Commit { subscription, offset, rewind: rewinds.next() }
+                let (number, rewind) = commits.next().unzip();
+                Operation::Commit { subscription: number.unwrap_or(subscription), offset, rewind }
             }
             other @ (Operation::Publish { .. } | Operation::Ack { .. }) => other,
         };
@@ -202,12 +204,17 @@ impl SentOperation {
         }
     }
 
-    /// The rewind number that it carries, if it is a commit.
-    pub(crate) const fn rewind(&self) -> Option<u32> {
+    /// The number of the subscription and the rewind number that it carries, if it is a commit.
+    pub(crate) const fn numbers(&self) -> Option<(u32, u32)> {
         match self {
             Self::Publish { .. } | Self::Ack { .. } => None,
-            Self::Commit { rewind, .. } => Some(*rewind),
+            Self::Commit { number, rewind, .. } => Some((*number, *rewind)),
         }
+    }
+
+    /// Whether it commits in a matched topic.
+    pub(crate) fn names_alias(&self) -> bool {
+        self.numbers().is_some_and(|(number, _)| number >= SubscribePattern::FIRST_ALIAS)
     }
 
     /// The subscription that it commits or acknowledges in, if it does.

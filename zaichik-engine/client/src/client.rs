@@ -5,6 +5,7 @@
 
 mod admin;
 mod connecting;
+mod patterns;
 mod publish;
 mod receive;
 mod rewind;
@@ -201,12 +202,15 @@ impl Client {
         self.subscriptions.pop_ready()
     }
 
-    /// The next message or event of a subscription; `None` if there is none now, or no such subscription.
+    /// The next message or event of a subscription to one topic; `None` if there is none now, or no such subscription. Those of
+    /// a pattern are returned by [`poll_pattern`](Self::poll_pattern).
     ///
     /// A message that was taken can be [committed](Self::commit). After [`Event::Ended`], [`Event::Fenced`] and
     /// [`Event::Refused`] the subscription is gone. While a nack or a seek is unanswered this returns `None`, because
     /// the messages received may be stale.
     pub fn poll_event(&mut self, subscription: SubscriptionId) -> Option<Event> {
+        let is_plain = |one: &&Subscription| !one.is_pattern() && one.pattern().is_none();
+        self.subscriptions.get(subscription).filter(is_plain)?;
         self.subscriptions.take(subscription)
     }
 
@@ -224,6 +228,7 @@ impl Client {
     #[must_use]
     pub fn is_window_taken(&self, subscription: SubscriptionId) -> bool {
         self.subscriptions.get(subscription).is_some_and(Subscription::is_window_taken)
+            || self.subscriptions.is_pattern_window_taken(subscription)
     }
 
     /// Refusals, since the last call, of publishes, commits and acknowledgements that wanted no answer: their number and the

@@ -1,5 +1,6 @@
 //! The settings of a client, and the options of its requests.
 
+mod pattern;
 mod shared;
 
 use core::fmt;
@@ -7,6 +8,7 @@ use core::time::Duration;
 
 use zaichik_proto::{AckLevel, OnConflict, Start};
 
+pub use self::pattern::PatternOptions;
 pub use self::shared::SharedOptions;
 
 /// How a [`Client`](crate::Client) behaves.

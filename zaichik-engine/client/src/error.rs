@@ -5,7 +5,7 @@ mod violation;
 use std::sync::Arc;
 
 use thiserror::Error;
-use zaichik_proto::{FaultCode, NameError, ProtocolError, RecordError, Refusal, RefusalCode};
+use zaichik_proto::{FaultCode, NameError, PatternError, ProtocolError, RecordError, Refusal, RefusalCode};
 
 pub use self::violation::Violation;
 use crate::answer::SubscriptionId;
@@ -55,6 +55,9 @@ pub enum RequestError {
     /// The topic's name breaks a rule. Nothing was sent.
     #[error("the topic's name is invalid: {0}")]
     InvalidTopic(#[source] NameError),
+    /// The pattern of topics breaks a rule. Nothing was sent.
+    #[error("the pattern of topics is invalid: {0}")]
+    InvalidPattern(#[source] PatternError),
     /// The dead-letter topic's name breaks a rule. Nothing was sent.
     #[error("the dead-letter topic's name is invalid: {0}")]
     InvalidDeadLetter(#[source] NameError),
@@ -155,6 +158,9 @@ pub enum RequestError {
     /// The client has no such subscription, or it has ended. Nothing was sent.
     #[error("{0} does not exist or has ended; subscribe again")]
     NoSubscription(SubscriptionId),
+    /// A commit, nack or seek of a whole pattern: each topic that it matches has a position of its own. Nothing was sent.
+    #[error("{0} is a pattern of topics; commit, nack or seek the subscription of one topic")]
+    IsPattern(SubscriptionId),
     /// No message of a subscription with a window was taken yet. Nothing was sent.
     #[error("no message was taken yet, so there is nothing to commit")]
     NothingToCommit,
@@ -253,6 +259,7 @@ impl RequestError {
                 ErrorClass::Fatal
             }
             Self::InvalidTopic(_)
+            | Self::InvalidPattern(_)
             | Self::InvalidDeadLetter(_)
             | Self::InvalidDurableName { .. }
             | Self::DurableAndShared
@@ -269,6 +276,7 @@ impl RequestError {
             | Self::WindowTooLarge { .. }
             | Self::TooManySubscriptions { .. }
             | Self::NoSubscription(_)
+            | Self::IsPattern(_)
             | Self::NothingToCommit
             | Self::AlreadyCommitted { .. }
             | Self::Refused { .. } => ErrorClass::Refused,

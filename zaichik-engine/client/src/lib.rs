@@ -30,6 +30,7 @@ mod info;
 mod members;
 mod outbound;
 mod outcomes;
+mod pattern_event;
 mod planted;
 mod requests;
 mod size;
@@ -37,12 +38,14 @@ mod subscription;
 mod subscriptions;
 
 pub use answer::{
-    Answer, BatchReceipt, Hold, PublishReceipt, RequestId, SubscriptionId, SubscriptionStart, TrimReceipt,
+    Answer, BatchReceipt, Hold, PatternStart, PublishReceipt, RequestId, SubscriptionId, SubscriptionStart,
+    TrimReceipt,
 };
 pub use batch::Batch;
 pub use client::Client;
 pub use config::{
-    ClientConfig, DurableOptions, ProducerIdentity, PublishOptions, SharedOptions, SubscribeOptions,
+    ClientConfig, DurableOptions, PatternOptions, ProducerIdentity, PublishOptions, SharedOptions,
+    SubscribeOptions,
 };
 pub use connection::Link;
 pub use error::{ErrorClass, LinkError, RequestError, Violation};
@@ -50,6 +53,7 @@ pub use event::{Event, Message, MessageHeaders};
 pub use info::{SubscriptionInfo, TopicInfo};
 pub use members::{MemberInfo, SharedInfo};
 pub use outbound::Outbound;
+pub use pattern_event::PatternEvent;
 #[cfg(feature = "planted")]
 pub use planted::{Defect, plant};
 pub use zaichik_proto::{OffsetRange, Timestamp};

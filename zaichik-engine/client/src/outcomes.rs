@@ -2,6 +2,7 @@
 
 mod answers;
 mod losses;
+mod patterns;
 mod refusals;
 
 use std::sync::Arc;
@@ -30,6 +31,7 @@ pub(crate) struct Outcomes<'c> {
 impl Outcomes<'_> {
     /// Subscribes again to everything on a new connection, before anything else is sent.
     pub(crate) fn resume_all(&mut self, same_instance: bool) {
+        self.resume_topics(same_instance);
         let mut subscribes = Vec::new();
         for id in self.subscriptions.ids() {
             subscribes.extend(self.resubscribe(id, same_instance));
@@ -37,15 +39,15 @@ impl Outcomes<'_> {
         self.requests.send_first(&subscribes);
     }
 
-    /// The broker has no shared subscriptions: ends those that there are.
-    pub(crate) fn refuse_shared(&mut self) {
+    /// The broker does not offer some subscriptions: ends those that there are.
+    pub(crate) fn refuse_all(&mut self, are: impl Fn(&Subscription) -> bool) {
         let refusal = Refusal::new(RefusalCode::Unsupported);
         for id in self.subscriptions.ids() {
-            let Some(subscription) =
-                self.subscriptions.get(id).filter(|subscription| subscription.is_shared())
-            else {
+            if !self.subscriptions.get(id).is_some_and(&are) {
                 continue;
-            };
+            }
+            self.subscriptions.end_topics(id, true);
+            let Some(subscription) = self.subscriptions.get(id) else { continue };
             if let SubscriptionState::Subscribing(wire) = subscription.state() {
                 let topic = Arc::clone(subscription.topic());
                 self.subscriptions.remove(id);
@@ -58,7 +60,9 @@ impl Outcomes<'_> {
 
     /// Subscribes again on the open connection, if the subscription waits for that.
     pub(crate) fn resume(&mut self, id: SubscriptionId) {
-        let subscribe = self.resubscribe(id, true);
+        // A topic of a pattern resumes with it.
+        let pattern = self.subscriptions.get(id).and_then(Subscription::pattern);
+        let subscribe = self.resubscribe(pattern.unwrap_or(id), true);
         self.requests.send_first(subscribe.as_slice());
     }
 
@@ -98,6 +102,7 @@ impl Outcomes<'_> {
             Some(SubscriptionState::Detached | SubscriptionState::Active | SubscriptionState::Ended)
             | None => {}
         }
+        self.subscriptions.end_topics(id, true);
         let last_offset = self.subscriptions.change(id, Subscription::end_locally).flatten();
         Answer::Unsubscribed { last_offset }
     }
@@ -111,10 +116,16 @@ impl Outcomes<'_> {
     }
 
     fn resubscribe(&mut self, id: SubscriptionId, same_instance: bool) -> Option<u32> {
+        let subscription = self.subscriptions.get(id).filter(|one| one.pattern().is_none())?;
+        let (is_pattern, may_resume) = (subscription.is_pattern(), subscription.may_resume());
+        let start = if is_pattern { Some(self.pattern_start(id, same_instance)?) } else { None };
         let Self { requests, subscriptions, .. } = self;
-        subscriptions.get(id).filter(|subscription| subscription.may_resume())?;
+        if !may_resume {
+            return None;
+        }
         subscriptions.change(id, |subscription| {
-            let start = subscription.resume(same_instance);
+            let resumed = subscription.resume(same_instance);
+            let start = start.unwrap_or(resumed);
             let new = NewRequest {
                 topic: Arc::clone(subscription.topic()),
                 kind: RequestKind::Resubscribe(id, Backoff::PUBLISH),
@@ -130,6 +141,9 @@ impl Outcomes<'_> {
 
 /// A Subscribe in its own buffer, since it may be kept for long.
 pub(crate) fn encode_subscribe(request: u32, subscription: &Subscription, start: Start) -> Bytes {
+    if subscription.is_pattern() {
+        return patterns::encode_subscribe_pattern(request, subscription, start);
+    }
     let options = subscription.options();
     let mut out = BytesMut::new();
     if let Some(shared) = &options.shared {

@@ -210,6 +210,13 @@ impl Requests {
         }
     }
 
+    /// Queues a request that the last connection carried, and that waits until it may be sent again.
+    pub(crate) fn send_again(&mut self, wire: u32) {
+        if self.table.get(wire).is_some_and(|request| request.progress == Progress::Waiting) {
+            self.requeue(wire);
+        }
+    }
+
     /// Reschedules a Resubscribe that the broker refused temporarily.
     pub(crate) fn retry_resubscribe(&mut self, wire: u32, refusal: Refusal, now: Timestamp) {
         let Some(request) = self.table.get_mut(wire) else {

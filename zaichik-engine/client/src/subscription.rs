@@ -3,6 +3,7 @@
 mod buffer;
 mod commits;
 mod deliveries;
+mod matched;
 mod position;
 mod rewind;
 mod rewinds;
@@ -16,6 +17,7 @@ use zaichik_proto::Start;
 use self::buffer::Buffer;
 pub(crate) use self::commits::{CommitStep, Release};
 use self::commits::{TakenMessages, WaitingCommits};
+pub(crate) use self::matched::Role;
 use self::position::Position;
 use self::rewinds::Rewinds;
 use crate::answer::SubscriptionId;
@@ -30,6 +32,7 @@ pub(crate) struct Subscription {
     id: SubscriptionId,
     topic: Arc<str>,
     options: SubscribeOptions,
+    role: Role,
     state: SubscriptionState,
     /// Whether the application asked to end it.
     is_ending: bool,
@@ -48,7 +51,7 @@ pub(crate) struct Subscription {
     buffer: Buffer,
     /// The first offset that was not received on this connection.
     next: u64,
-    /// What to report to the application at the next Subscribed.
+    /// What to report to the application at the next Subscribed, or at the first frame after a topic was matched again.
     interruption: Option<Interruption>,
     last_delivered: Option<u64>,
     /// Seeks of this connection that were answered before the Subscribed arrived: their ids in frames, and the rewind
@@ -84,6 +87,7 @@ impl Subscription {
             topic,
             position: Position::new(options.start),
             options,
+            role: Role::Plain,
             state: SubscriptionState::Detached,
             is_ending: false,
             epoch: 0,
@@ -175,6 +179,17 @@ impl Subscription {
         let resumes = epoch == 0 || is_known;
         self.state = SubscriptionState::Active;
         (self.epoch, self.next) = (epoch, start);
+        if !resumes && self.interruption == Some(Interruption::Reconnected) {
+            self.generation = self.generation.wrapping_add(1);
+            self.settled_position().begin_at(start);
+        }
+        self.continues_at(start);
+        // A durable subscription starts at the broker's cursor.
+        self.position.confirm_to(start);
+    }
+
+    /// Deliveries begin at `start`, or continue there after an interruption, which is reported.
+    fn continues_at(&mut self, start: u64) {
         match self.interruption.take() {
             None => self.settled_position().begin_at(start),
             Some(Interruption::Restarted) => {
@@ -182,20 +197,13 @@ impl Subscription {
                 self.settled_position().begin_at(start);
             }
             Some(Interruption::Reconnected) => {
-                if resumes {
-                    self.settled_position().begin_once(start);
-                } else {
-                    self.generation = self.generation.wrapping_add(1);
-                    self.settled_position().begin_at(start);
-                }
+                self.settled_position().begin_once(start);
                 let from = self.resume_offset().unwrap_or(start);
                 // A durable cursor may be behind commits made without a connection; those messages are not handed out
                 // again.
                 self.buffer.push_event(Event::Reconnected { from, start: start.max(from) });
             }
         }
-        // A durable subscription starts at the broker's cursor.
-        self.position.confirm_to(start);
     }
 
     /// A new connection is open: forgets what was not taken and returns where to begin.

@@ -21,6 +21,8 @@ Examples:
   zaichik sub orders -o -10 -e                 # the last ten
   zaichik sub orders -o @-5m -e -J | jq .body  # the last five minutes
   zaichik sub orders payments -v               # two topics; each line begins with its topic
+  zaichik sub 'orders.*' -v                    # every topic of this form, also those created later
+  zaichik sub 'orders.>' -F '%t %s\n'           # also orders.eu.new, and so on
   zaichik sub orders -c 1 -W 5s                # one message, within five seconds
   zaichik sub jobs --durable worker            # continues where it stopped
   zaichik sub jobs --shared workers            # each message goes to one of those who run this
@@ -35,7 +37,8 @@ refused a request, 6 if messages are missing and --fail-on-gap is given.";
 #[command(after_help = EXAMPLES, group(ArgGroup::new("kept").args(["durable", "shared"])))]
 #[expect(clippy::struct_excessive_bools, reason = "each is a separate flag")]
 pub(crate) struct Subscribe {
-    /// Topics to subscribe to; created with the broker's defaults if they do not exist.
+    /// Topics to subscribe to; created with the broker's defaults if they do not exist. In a pattern, * stands for any one part
+    /// of a name between dots, and > at the end for one or more.
     #[arg(required = true, value_name = "TOPIC")]
     pub(super) topics: Vec<String>,
     /// Where to begin: earliest, latest, an offset (42), a count from the end (-10), an age (@-5m) or a time

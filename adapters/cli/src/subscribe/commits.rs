@@ -83,22 +83,21 @@ struct Uncommitted {
 }
 
 impl Commits {
-    /// Commits for the messages of `topics`; in manual mode it reads standard input.
+    /// Commits for the messages of topics that are yet to be [added](Self::add); in manual mode it reads standard input.
     ///
     /// # Errors
     /// Standard input is closed.
-    pub(super) fn new(mode: CommitMode, is_shared: bool, topics: &[String]) -> Result<Self, Failure> {
+    pub(super) fn new(mode: CommitMode, is_shared: bool) -> Result<Self, Failure> {
         let requests = match mode {
             CommitMode::Manual => Some(BufReader::new(stdin::open()?).lines()),
             CommitMode::Auto | CommitMode::Each | CommitMode::Never => None,
         };
-        Ok(Self {
-            mode,
-            is_shared,
-            in_flight: FuturesUnordered::new(),
-            topics: topics.iter().map(|topic| Uncommitted::new(topic)).collect(),
-            requests,
-        })
+        Ok(Self { mode, is_shared, in_flight: FuturesUnordered::new(), topics: Vec::new(), requests })
+    }
+
+    /// The next index is that of this topic.
+    pub(super) fn add(&mut self, topic: &str) {
+        self.topics.push(Uncommitted::new(topic));
     }
 
     /// Whether standard input may still request commits of messages that were written.

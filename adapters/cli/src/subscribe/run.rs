@@ -8,14 +8,14 @@ use futures::{FutureExt, Stream, StreamExt};
 use tokio::io::AsyncWriteExt;
 use tokio::time::Sleep;
 use zaichik_serve::Signal;
-use zaichik_tokio::{Client, ClientError, Delivery, Event, RequestError, Subscription};
+use zaichik_tokio::{Client, ClientError, Delivery, Event, Refusal, RequestError};
 
 use super::args::{Subscribe, WINDOW};
 use super::closed::output_closed;
 use super::commits::{CommitEvent, CommitMode, Commits, FailedCommit};
 use super::connection::ConnectionWatch;
 use super::show::MessageWriter;
-use super::sources::{SourceEvent, Sources};
+use super::sources::{Source, SourceEvent, Sources};
 use crate::failure::{Code, Failure};
 
 /// Maximum bytes of output before it is written; a single message may exceed it.
@@ -53,14 +53,16 @@ impl<'a> SubscribeRun<'a> {
     pub(super) fn new(
         args: &'a Subscribe,
         client: &'a Client,
-        commits: Commits,
-        subscriptions: Vec<Subscription>,
+        mut commits: Commits,
+        sources: Vec<Source>,
         signals: Pin<Box<dyn Stream<Item = Signal>>>,
     ) -> Self {
+        let sources = Sources::new(sources, args.exit_at_end);
+        (0..sources.len()).for_each(|topic| commits.add(&sources.name(topic)));
         Self {
             args,
             connection: ConnectionWatch::new(client),
-            sources: Sources::new(subscriptions, args.exit_at_end),
+            sources,
             commits,
             writer: args.show.writer(args.verbose),
             signals,
@@ -121,8 +123,8 @@ impl<'a> SubscribeRun<'a> {
                         ));
                     }
                 },
-                (source, event) = self.sources.next(), if !is_done => {
-                    let collected = self.collect(source, event);
+                event = self.sources.next(), if !is_done => {
+                    let collected = self.collect(event);
                     if !self.batch.is_empty() {
                         idle = self.idle();
                     }
@@ -146,12 +148,12 @@ impl<'a> SubscribeRun<'a> {
     }
 
     /// Handles an event and those that are already available, until the output is full.
-    fn collect(&mut self, source: usize, event: SourceEvent) -> Result<(), Failure> {
-        self.handle(source, event)?;
+    fn collect(&mut self, event: Result<SourceEvent, ClientError>) -> Result<(), Failure> {
+        self.handle(event?)?;
         while !self.is_full()
-            && let Some((source, event)) = self.sources.next().now_or_never()
+            && let Some(event) = self.sources.next().now_or_never()
         {
-            self.handle(source, event)?;
+            self.handle(event?)?;
         }
         Ok(())
     }
@@ -165,15 +167,44 @@ impl<'a> SubscribeRun<'a> {
     }
 
     /// Appends a message to the output, or reports another event on stderr.
-    #[expect(clippy::wildcard_enum_match_arm, reason = "events of later versions are ignored")]
-    fn handle(&mut self, source: usize, event: SourceEvent) -> Result<(), Failure> {
-        let Some(event) = event.transpose()? else {
-            return Ok(());
+    fn handle(&mut self, event: SourceEvent) -> Result<(), Failure> {
+        match event {
+            SourceEvent::Topic(topic, event) => self.handle_topic(topic, event),
+            SourceEvent::Matched(topic) => {
+                self.commits.add(&topic);
+                if self.args.reports_subscriptions() {
+                    self.args.notify(format_args!("topic {topic:?} is matched"));
+                }
+                Ok(())
+            }
+            SourceEvent::NotMatched(topic, refusal, others) => self.not_matched(&topic, refusal, others),
+            SourceEvent::Refused(topic, refusal) => {
+                Err(ClientError::from(RequestError::Refused { topic, refusal }).into())
+            }
+            SourceEvent::Ended => Ok(()),
+        }
+    }
+
+    /// Reports that messages of topics are missing because a limit keeps a pattern from them.
+    fn not_matched(&self, topic: &str, refusal: Refusal, others: u32) -> Result<(), Failure> {
+        let more = match others {
+            0 => String::new(),
+            others => format!(", and for {others} more topics"),
         };
+        let missing = format!("topic {topic:?} is matched, but nothing of it is received: {refusal}{more}");
+        if self.args.fail_on_gap {
+            return Err(Failure::new(Code::Gap, missing));
+        }
+        self.args.notify(missing);
+        Ok(())
+    }
+
+    #[expect(clippy::wildcard_enum_match_arm, reason = "events of later versions are ignored")]
+    fn handle_topic(&mut self, source: usize, event: Event<Delivery>) -> Result<(), Failure> {
         if !self.sources.advance(source, &event) {
             return Ok(());
         }
-        let topic = self.args.topics.get(source).map_or("", String::as_str);
+        let topic = self.sources.name(source);
         let event = match event.into_message() {
             Ok(message) => {
                 self.writer.write(&message, &mut self.output);
@@ -185,9 +216,8 @@ impl<'a> SubscribeRun<'a> {
         match event {
             Event::Reconnected { .. } => self.commits.rewound(source),
             Event::Restarted { .. } => self.commits.restarted(source),
-            Event::Fenced => return Err(ClientError::Fenced { topic: topic.into() }.into()),
+            Event::Fenced => return Err(ClientError::Fenced { topic }.into()),
             Event::Refused(refusal) => {
-                let topic = topic.into();
                 return Err(ClientError::from(RequestError::Refused { topic, refusal }).into());
             }
             _ => {}
@@ -198,7 +228,7 @@ impl<'a> SubscribeRun<'a> {
             }
             return Ok(());
         }
-        let lost = ClientError::Lost { topic: topic.into(), event };
+        let lost = ClientError::Lost { topic, event };
         if self.args.fail_on_gap {
             return Err(Failure::new(Code::Gap, lost));
         }

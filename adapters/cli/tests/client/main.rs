@@ -7,6 +7,7 @@ mod commits;
 mod errors;
 mod help;
 mod network;
+mod patterns;
 mod producer;
 #[path = "../pty/mod.rs"]
 mod pty;

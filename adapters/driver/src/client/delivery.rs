@@ -179,6 +179,12 @@ impl Delivery {
         Arc::ptr_eq(&self.core, owner.core())
     }
 
+    /// The topic that it comes from.
+    #[must_use]
+    pub fn topic(&self) -> &str {
+        &self.message.topic
+    }
+
     /// The message alone.
     #[must_use]
     pub fn into_message(self) -> Message {

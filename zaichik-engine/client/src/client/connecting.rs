@@ -5,6 +5,7 @@ use zaichik_proto::{ClientFrame, Hello, MAGIC, PROTOCOL_VERSION, Welcome};
 use super::Client;
 use crate::connection::Link;
 use crate::error::LinkError;
+use crate::subscription::Subscription;
 use zaichik_proto::Timestamp;
 
 impl Client {
@@ -35,7 +36,10 @@ impl Client {
         self.requests.connected(same_instance, self.now);
         self.outcomes().resume_settled(false);
         if !self.connection.offers(Welcome::SHARED) {
-            self.outcomes().refuse_shared();
+            self.outcomes().refuse_all(Subscription::is_shared);
+        }
+        if !self.connection.offers(Welcome::PATTERNS) {
+            self.outcomes().refuse_all(Subscription::is_pattern);
         }
         self.connection.open();
         self.outcomes().resume_all(same_instance);

@@ -105,12 +105,12 @@ impl Client {
         size.check(self.limits())?;
         self.check_room()?;
         let sent = self.sent_operations(batch)?;
-        let rewinds: Vec<_> = sent.iter().filter_map(SentOperation::rewind).collect();
+        let commits: Vec<_> = sent.iter().filter_map(SentOperation::numbers).collect();
         // Only a batch that commits differs between the versions, and it has its connection.
-        let is_plain = rewinds.is_empty() || self.connection.version() == Version::One;
-        let size = size.with(if is_plain { 0 } else { rewinds.len().saturating_mul(REWIND) });
+        let is_plain = commits.is_empty() || self.connection.version() == Version::One;
+        let size = size.with(if is_plain { 0 } else { commits.len().saturating_mul(REWIND) });
         size.check(self.limits())?;
-        let with_rewinds = if is_plain { None } else { Some(batch.encoded_with(rewinds)) };
+        let with_rewinds = if is_plain { None } else { Some(batch.encoded_with(commits)) };
         let operations = with_rewinds.as_ref().map_or(operations, OperationsBuilder::operations);
         let new = NewRequest {
             topic: sent.first().map_or_else(Arc::default, |operation| Arc::clone(operation.topic())),
@@ -157,8 +157,9 @@ impl Client {
                         return Err(RequestError::NotApplied { topic });
                     }
                     let (id, generation) = (subscription.id(), subscription.generation());
-                    let (offset, rewind) = (*offset, subscription.rewind_number());
-                    Ok(SentOperation::Commit { topic, subscription: id, offset, generation, rewind })
+                    let (offset, number, rewind) =
+                        (*offset, subscription.number(), subscription.rewind_number());
+                    Ok(SentOperation::Commit { topic, subscription: id, offset, generation, number, rewind })
                 }
             })
             .collect()

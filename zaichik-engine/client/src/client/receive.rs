@@ -6,7 +6,6 @@ use bytes::{Buf, Bytes, BytesMut};
 use zaichik_proto::{Acked, ClientFrame, Delivery, Refusal, RefusalCode, ServerFrame};
 
 use super::Client;
-use crate::answer::SubscriptionId;
 use crate::error::{LinkError, Violation};
 use crate::event::Event;
 use crate::inbound;
@@ -78,9 +77,10 @@ impl Client {
             ServerFrame::Acked(acked) => outcomes.acked(acked)?,
             ServerFrame::Members(members) => outcomes.members(members)?,
             ServerFrame::Gap(gap) => self.subscriptions.skip(gap)?,
-            ServerFrame::Fenced(fenced) => {
-                self.subscriptions.ended(SubscriptionId(fenced.subscription), Event::Fenced)?;
-            }
+            ServerFrame::Fenced(fenced) => self.subscriptions.ended(fenced.subscription, Event::Fenced)?,
+            ServerFrame::PatternSubscribed(subscribed) => outcomes.pattern_subscribed(*subscribed)?,
+            ServerFrame::Matched(matched) => outcomes.matched(matched)?,
+            ServerFrame::NotMatched(not_matched) => outcomes.not_matched(not_matched)?,
             ServerFrame::Ping { nonce } => self.ping_received(*nonce),
             ServerFrame::Pong { nonce } => outcomes.pong(*nonce),
             ServerFrame::Goodbye(_) if self.connection.is_closing() => self.closed(None),
@@ -89,11 +89,8 @@ impl Client {
             ServerFrame::Fatal(fatal) => {
                 return Err(LinkError::Fatal { code: fatal.code, text: Arc::from(fatal.text) });
             }
-            // A Delivery is split off its buffer before it gets here; for the others nothing was sent.
-            ServerFrame::Delivery(_)
-            | ServerFrame::PatternSubscribed(_)
-            | ServerFrame::Matched(_)
-            | ServerFrame::NotMatched(_) => {
+            // A Delivery is split off its buffer before it gets here.
+            ServerFrame::Delivery(_) => {
                 return Err(Violation::Unexpected { kind: frame.kind() }.into());
             }
         }
@@ -101,7 +98,10 @@ impl Client {
     }
 
     fn delivered(&mut self, frame: &Bytes, delivery: &Delivery<'_>) -> Result<(), Violation> {
-        let id = SubscriptionId(delivery.subscription);
+        let Some(id) = self.subscriptions.id_of(delivery.subscription)? else {
+            // The application has left the topic.
+            return Ok(());
+        };
         let is_unwindowed = self.subscriptions.get(id).is_some_and(|state| state.options().window == 0);
         if self.connection.is_closing() || (self.connection.is_draining() && is_unwindowed) {
             // Messages that the application no longer takes must not prevent answers from being read.
@@ -109,7 +109,7 @@ impl Client {
         }
         let max_window_bytes = self.limits().max_window_size;
         if let Some(committed) = self.subscriptions.deliver(frame, delivery, max_window_bytes)? {
-            self.send_quiet_commit(id, committed);
+            self.send_quiet_commit((id, delivery.subscription), committed);
         }
         Ok(())
     }

@@ -38,6 +38,7 @@ impl Client {
     ) -> Result<RequestId, RequestError> {
         self.tick(now);
         self.check_room()?;
+        let number = self.subscriptions.number(subscription);
         let (topic, rewind, is_sent) = self.subscriptions.change_usable(subscription, |state| {
             state.check_nack(offset)?;
             let (topic, rewind) = (Arc::clone(state.topic()), state.rewind_number());
@@ -55,8 +56,7 @@ impl Client {
             return Ok(self.requests.answer_at_once(Answer::Rewound { rewind }));
         }
         Ok(self.request(topic, RequestKind::Nack(subscription, offset), |request| {
-            let (subscription, delay_micros) = (subscription.0, micros(delay));
-            ClientFrame::Nack(Nack { request, subscription, offset, delay_micros })
+            ClientFrame::Nack(Nack { request, subscription: number, offset, delay_micros: micros(delay) })
         }))
     }
 
@@ -86,7 +86,7 @@ impl Client {
         };
         if is_at_broker {
             self.subscriptions.change(subscription, |state| state.seek_sent(to));
-            let target = SeekTarget::Subscription(subscription.0);
+            let target = SeekTarget::Subscription(self.subscriptions.number(subscription));
             return Ok(self.request(topic, RequestKind::Seek(subscription, to), |request| {
                 ClientFrame::Seek(Seek { request, target, to })
             }));

@@ -39,6 +39,17 @@ impl Client {
             let refusal = Refusal::new(RefusalCode::Unsupported);
             return Err(RequestError::Refused { topic: topic.into(), refusal });
         }
+        let subscription = self.check_new_subscription(&options)?;
+        let topic = self.encoder.share_topic(name);
+        let id = self.begin(Subscription::new(subscription, topic, options));
+        Ok((id, subscription))
+    }
+
+    /// The id of a new subscription with these options, if one more is possible.
+    pub(super) fn check_new_subscription(
+        &self,
+        options: &SubscribeOptions,
+    ) -> Result<SubscriptionId, RequestError> {
         let limits = self.limits();
         let windows = [(limits.max_window, options.window), (limits.max_window_size, options.window_bytes)];
         if let Some((limit, got)) = windows.into_iter().find(|(limit, got)| got > limit) {
@@ -47,23 +58,24 @@ impl Client {
         let limit = limits.max_subscriptions.min(MAX_SUBSCRIPTIONS);
         self.check_room()?;
         let subscription = self.subscriptions.next_id();
-        let Some(subscription) = subscription.filter(|_| self.subscriptions.len() < limit as usize) else {
-            return Err(RequestError::TooManySubscriptions { limit });
-        };
-        let topic = self.encoder.share_topic(name);
+        let subscription = subscription.filter(|_| self.subscriptions.len() < limit as usize);
+        subscription.ok_or(RequestError::TooManySubscriptions { limit })
+    }
+
+    /// Asks for a new subscription.
+    pub(super) fn begin(&mut self, mut state: Subscription) -> RequestId {
         let new = NewRequest {
-            topic: Arc::clone(&topic),
-            kind: RequestKind::Subscribe(subscription),
+            topic: Arc::clone(state.topic()),
+            kind: RequestKind::Subscribe(state.id()),
             deadline: Timestamp::MAX,
             operations: None,
         };
-        let start = options.start;
-        let mut state = Subscription::new(subscription, topic, options);
+        let start = state.options().start;
         let (wire, id) = self.requests.insert(new, |wire| encode_subscribe(wire, &state, start));
         state.subscribing(wire);
         self.subscriptions.insert(state);
         self.settle();
-        Ok((id, subscription))
+        id
     }
 
     /// Ends a subscription; answered by [`Answer::Unsubscribed`].
@@ -80,18 +92,20 @@ impl Client {
     ) -> Result<RequestId, RequestError> {
         self.tick(now);
         self.connection.check_accepts_requests()?;
-        let state = self.subscriptions.usable(subscription)?;
+        let state = self.subscriptions.in_use(subscription)?;
         let topic = Arc::clone(state.topic());
         let is_at_broker = match state.state() {
             SubscriptionState::Detached | SubscriptionState::Ended => false,
             SubscriptionState::Resubscribing(wire) => self.requests.sent(wire).is_ok(),
             SubscriptionState::Subscribing(_) | SubscriptionState::Active => true,
         };
+        self.subscriptions.leave_topic(subscription);
         if !is_at_broker {
             let answer = self.outcomes().end_locally(subscription);
             return Ok(self.requests.answer_at_once(answer));
         }
-        self.subscriptions.change(subscription, Subscription::set_ending);
+        self.subscriptions.set_ending(subscription);
+        let number = self.subscriptions.number(subscription);
         let new = NewRequest {
             topic,
             kind: RequestKind::Unsubscribe(subscription),
@@ -99,7 +113,7 @@ impl Client {
             operations: None,
         };
         let (_, id) = self.requests.insert(new, |request| {
-            let frame = Unsubscribe { request, subscription: subscription.0 };
+            let frame = Unsubscribe { request, subscription: number };
             self.encoder.small(&ClientFrame::Unsubscribe(frame))
         });
         self.settle();
@@ -136,10 +150,10 @@ impl Client {
             return Ok(self.requests.answer_at_once(Answer::Committed { cursor }));
         }
         let new = self.with_timeout(topic, RequestKind::Commit(subscription, offset, generation));
-        let rewind = self.commit_rewind(subscription);
-        let (wire, id) = self.requests.insert(new, |request| {
-            self.encoder.small(&commit_frame(request, subscription, offset, rewind, false))
-        });
+        let (number, rewind) = (self.subscriptions.number(subscription), self.commit_rewind(subscription));
+        let (wire, id) = self
+            .requests
+            .insert(new, |request| self.encoder.small(&commit_frame(request, number, offset, rewind, false)));
         if step == CommitStep::Wait {
             self.requests.park(wire);
             self.subscriptions.change(subscription, |state| state.wait_with_commit(wire, offset, generation));
@@ -165,7 +179,8 @@ impl Client {
             Ok(state.commit(offset))
         })?;
         if is_news {
-            self.send_quiet_commit(subscription, offset);
+            let number = self.subscriptions.number(subscription);
+            self.send_quiet_commit((subscription, number), offset);
         }
         Ok(())
     }
@@ -189,9 +204,9 @@ impl Client {
 
     /// Writes a commit at once. The windows bound the number of commits: each one follows a received message, and the
     /// broker sends no more messages before it has the commits.
-    pub(super) fn send_quiet_commit(&mut self, subscription: SubscriptionId, offset: u64) {
-        let rewind = self.commit_rewind(subscription);
-        let frame = commit_frame(NO_ANSWER, subscription, offset, rewind, true);
+    pub(super) fn send_quiet_commit(&mut self, (id, number): (SubscriptionId, u32), offset: u64) {
+        let rewind = self.commit_rewind(id);
+        let frame = commit_frame(NO_ANSWER, number, offset, rewind, true);
         self.outbound.frame(|out| frame.encode(out));
     }
 
@@ -209,7 +224,7 @@ pub(super) const fn check_durable_name(name: &str) -> Result<(), RequestError> {
     Ok(())
 }
 
-fn check_options(options: &SubscribeOptions) -> Result<(), RequestError> {
+pub(super) fn check_options(options: &SubscribeOptions) -> Result<(), RequestError> {
     if let Some(shared) = &options.shared {
         if options.durable.is_some() {
             return Err(RequestError::DurableAndShared);
@@ -227,10 +242,10 @@ fn check_options(options: &SubscribeOptions) -> Result<(), RequestError> {
 
 fn commit_frame(
     request: u32,
-    subscription: SubscriptionId,
+    subscription: u32,
     offset: u64,
     rewind: Option<u32>,
     quiet: bool,
 ) -> ClientFrame<'static> {
-    ClientFrame::Commit(Commit { request, subscription: subscription.0, offset, rewind, quiet })
+    ClientFrame::Commit(Commit { request, subscription, offset, rewind, quiet })
 }

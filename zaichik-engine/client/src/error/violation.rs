@@ -48,6 +48,30 @@ pub enum Violation {
         /// The window.
         window: u32,
     },
+    /// A topic or an answer for a pattern that is not subscribed to.
+    #[error("it sent a frame for pattern {subscription}, which is not subscribed to")]
+    Pattern {
+        /// The pattern's number.
+        subscription: u32,
+    },
+    /// A topic that its pattern does not match, or that was matched before.
+    #[error("it named a topic that pattern {subscription} does not match, or matched before")]
+    Topic {
+        /// The pattern's number.
+        subscription: u32,
+    },
+    /// The number of a matched topic is below 2^31, or was used before on this connection.
+    #[error("it gave a topic the number {alias}, which is below 2^31 or was used before")]
+    Alias {
+        /// The number.
+        alias: u32,
+    },
+    /// More topics were matched than a client can have subscriptions.
+    #[error("it matched more than {limit} topics")]
+    TooManyTopics {
+        /// The limit.
+        limit: u32,
+    },
     /// A frame that does not answer anything this client can request.
     #[error("it sent frame kind {kind:#04x}, which this client did not request")]
     Unexpected {

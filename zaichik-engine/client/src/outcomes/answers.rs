@@ -121,6 +121,10 @@ impl Outcomes<'_> {
                 Answer::Committed { cursor: value }
             }
             RequestKind::RemoveDurable => Answer::Removed,
+            // The topic counts as moved since it was sent.
+            RequestKind::Continue(id) => {
+                Answer::Rewound { rewind: self.subscriptions.get(id).map_or(0, Subscription::rewind_number) }
+            }
             RequestKind::Nack(id, offset) => self.rewound(wire, Some(id), Some(offset), value)?,
             RequestKind::Seek(id, _) if self.awaits_subscribed(id) => return self.hold_seek(wire, id, value),
             RequestKind::Seek(id, _) => self.rewound(wire, Some(id), None, value)?,
@@ -134,6 +138,7 @@ impl Outcomes<'_> {
             | RequestKind::Subscribe(_)
             | RequestKind::Resubscribe(..)
             | RequestKind::Unsubscribe(_)
+            | RequestKind::Leave(_)
             | RequestKind::Settle(_)
             | RequestKind::Describe(_)
             | RequestKind::DescribeShared
@@ -145,15 +150,8 @@ impl Outcomes<'_> {
 
     /// A subscription began, or resumed.
     pub(crate) fn subscribed(&mut self, subscribed: &Subscribed) -> Result<(), Violation> {
-        let Subscribed { request, epoch, rewind, start, end, created, .. } = *subscribed;
-        let (RequestKind::Subscribe(id) | RequestKind::Resubscribe(id, _)) =
-            self.requests.sent_kind(request)?
-        else {
-            return Err(Violation::Answer { request });
-        };
-        if id.0 != subscribed.subscription {
-            return Err(Violation::Answer { request });
-        }
+        let Subscribed { request, subscription, epoch, rewind, start, end, created } = *subscribed;
+        let id = self.subscribed_id(request, subscription, false)?;
         self.subscriptions.change(id, |subscription| subscription.subscribed(epoch, rewind, start));
         let answer = SubscriptionStart { subscription: id, created, start, end };
         self.requests.answer(request, Ok(Answer::Subscribed(answer)));
@@ -180,11 +178,14 @@ impl Outcomes<'_> {
     /// The broker ended a subscription, at the application's request or for its own reasons.
     pub(crate) fn unsubscribed(&mut self, unsubscribed: &Unsubscribed) -> Result<(), Violation> {
         let &Unsubscribed { request, subscription, last_offset } = unsubscribed;
-        let id = SubscriptionId(subscription);
         if request != 0 {
-            self.answered(request, RequestKind::Unsubscribe(id), Answer::Unsubscribed { last_offset })?;
+            let kind = match self.subscriptions.id_of(subscription)? {
+                Some(id) => RequestKind::Unsubscribe(id),
+                None => RequestKind::Leave(subscription),
+            };
+            self.answered(request, kind, Answer::Unsubscribed { last_offset })?;
         }
-        self.subscriptions.ended(id, Event::Ended(last_offset))
+        self.subscriptions.ended(subscription, Event::Ended(last_offset))
     }
 
     pub(crate) fn counters(&mut self, counters: &Counters<'_>) -> Result<(), Violation> {

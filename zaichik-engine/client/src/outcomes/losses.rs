@@ -59,6 +59,8 @@ impl Outcomes<'_> {
                 self.requests.answer(wire, Err(RequestError::Closed));
             }
             None if is_waiting => {}
+            // Queued when it is known where its topics resume.
+            None if matches!(kind, RequestKind::Subscribe(id) if self.is_pattern(id)) => {}
             None => self.requests.requeue(wire),
         }
     }
@@ -120,6 +122,8 @@ impl Outcomes<'_> {
             | RequestKind::Fill(_)
             | RequestKind::Resubscribe(..)
             | RequestKind::Unsubscribe(_)
+            | RequestKind::Continue(_)
+            | RequestKind::Leave(_)
             | RequestKind::Commit(..)
             | RequestKind::SeekDurable
             | RequestKind::RemoveDurable
@@ -136,6 +140,10 @@ impl Outcomes<'_> {
             return None;
         };
         self.is_durable(id).then_some((id, wire, offset, generation))
+    }
+
+    fn is_pattern(&self, id: SubscriptionId) -> bool {
+        self.subscriptions.get(id).is_some_and(Subscription::is_pattern)
     }
 
     fn is_durable(&self, id: SubscriptionId) -> bool {

@@ -35,10 +35,12 @@ impl Outcomes<'_> {
                 return Ok(());
             }
             RequestKind::Nack(..) | RequestKind::Seek(..) => self.rewind_failed(kind),
+            RequestKind::Leave(alias) => self.subscriptions.left(alias),
             RequestKind::CreateTopic
             | RequestKind::AlterTopic
             | RequestKind::TrimTopic(_)
             | RequestKind::QuietPublish(_)
+            | RequestKind::Continue(_)
             | RequestKind::Commit(..)
             | RequestKind::SeekDurable
             | RequestKind::RemoveDurable
@@ -105,6 +107,7 @@ impl Outcomes<'_> {
         }
         let is_fenced = refusal.code == RefusalCode::SubscriptionFenced;
         let event = if is_fenced { Event::Fenced } else { Event::Refused(refusal) };
+        self.subscriptions.end_topics(id, true);
         self.subscriptions.change(id, |subscription| subscription.end(event));
         self.requests.remove(wire);
     }

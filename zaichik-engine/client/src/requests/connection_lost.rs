@@ -65,6 +65,10 @@ impl Requests {
             if is_over {
                 self.answer(wire, Err(RequestError::Unknown { topic }));
             } else if !is_planted(Defect::ResendForgotten) {
+                if is_wanted && request.names_aliases() {
+                    // An empty batch asks what became of it.
+                    self.fill(wire, Reason::NotApplied);
+                }
                 self.resend_number(wire, is_wanted);
             }
             return true;

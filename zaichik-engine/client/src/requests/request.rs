@@ -67,6 +67,11 @@ pub(crate) enum RequestKind {
     /// Subscribe after a reconnect, made by the client itself.
     Resubscribe(SubscriptionId, Backoff),
     Unsubscribe(SubscriptionId),
+    /// Seek of a topic that was matched again, to where the application is, made by the client itself.
+    Continue(SubscriptionId),
+    /// Unsubscribe of a topic that was matched again and that the application has left, under this number, made by the client
+    /// itself.
+    Leave(u32),
     /// With the offset, and the generation of the subscription in which it was made.
     Commit(SubscriptionId, u64, u32),
     Nack(SubscriptionId, u64),
@@ -211,6 +216,8 @@ impl Request {
             | RequestKind::Subscribe(_)
             | RequestKind::Resubscribe(..)
             | RequestKind::Unsubscribe(_)
+            | RequestKind::Continue(_)
+            | RequestKind::Leave(_)
             | RequestKind::Commit(..)
             | RequestKind::Nack(..)
             | RequestKind::Seek(..)
@@ -265,7 +272,7 @@ impl Request {
 
     /// Whether the client itself made it.
     pub(crate) const fn is_internal(&self) -> bool {
-        matches!(self.kind, RequestKind::Resubscribe(..))
+        matches!(self.kind, RequestKind::Resubscribe(..) | RequestKind::Continue(_) | RequestKind::Leave(_))
     }
 
     /// Whether its answer is no longer awaited and only its sequence number keeps it.
@@ -282,6 +289,12 @@ impl Request {
     /// Whether it is a batch that commits anything.
     pub(crate) fn has_commits(&self) -> bool {
         self.committed_subscriptions().next().is_some()
+    }
+
+    /// Whether it is a batch that names matched topics, by numbers that mean others on the next connection.
+    pub(crate) fn names_aliases(&self) -> bool {
+        let operations = self.operations.as_deref().unwrap_or_default();
+        operations.iter().any(SentOperation::names_alias)
     }
 
     /// The subscriptions in which a batch commits, once for each commit.

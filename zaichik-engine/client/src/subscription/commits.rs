@@ -136,12 +136,16 @@ impl Subscription {
 
     /// Whether the next message can arrive only after a commit, and the application has all before it.
     pub(crate) fn is_window_taken(&self) -> bool {
+        let window = self.options.window;
+        window > 0 && self.is_active() && self.buffer.is_empty() && self.uncommitted() >= window as usize
+    }
+
+    /// Messages that the application took on this connection and has not committed.
+    pub(crate) fn uncommitted(&self) -> usize {
         let taken = &self.taken.0;
         let cursor = self.cursor();
         let committed = taken.partition_point(|offset| *offset < cursor);
-        let uncommitted = taken.len().saturating_sub(committed);
-        let window = self.options.window;
-        window > 0 && self.is_active() && self.buffer.is_empty() && uncommitted >= window as usize
+        taken.len().saturating_sub(committed)
     }
 
     fn check_taken(&self, offset: u64, ahead: RefusalCode) -> Result<(), RequestError> {

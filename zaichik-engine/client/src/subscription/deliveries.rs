@@ -28,7 +28,7 @@ impl Subscription {
         }
         let window = self.options.window;
         if window > 0 && self.buffer.messages().saturating_add(count) > window {
-            return Err(Violation::Window { subscription: self.id.0, window });
+            return Err(Violation::Window { subscription: self.number(), window });
         }
         // The decoder has checked that first + count does not overflow.
         self.next = first.saturating_add(u64::from(count));
@@ -67,7 +67,7 @@ impl Subscription {
 
     /// Whether to process a frame with this rewind number, about offsets from `first` on.
     fn admit(&mut self, rewind: u32, first: u64) -> Result<bool, Violation> {
-        let subscription = self.id.0;
+        let subscription = self.number();
         if !self.is_active() {
             return Err(Violation::Subscription { subscription });
         }
@@ -77,7 +77,10 @@ impl Subscription {
         if !self.admit_rewind(rewind, first) && first < self.next {
             return Err(Violation::OffsetBack { subscription, after: self.next, got: first });
         }
-        self.position.begin_once(first);
+        if self.interruption.is_some() {
+            self.continues_at(first);
+        }
+        self.begin_once(first);
         Ok(true)
     }
 }

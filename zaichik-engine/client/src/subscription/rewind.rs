@@ -84,9 +84,21 @@ impl Subscription {
         self.advance_rewind(number, is_moved);
         if is_moved {
             self.generation = self.generation.wrapping_add(1);
-            self.position.begin_at(first);
+            if !self.rewinds.awaits_seek() {
+                self.position.begin_at(first);
+            }
         }
         true
+    }
+
+    /// A frame about offsets from `first` on was admitted. A position that is being sought begins with those that follow the
+    /// last Seek.
+    pub(super) fn begin_once(&mut self, first: u64) {
+        if let Some(saved) = self.rewinds.saved_mut() {
+            saved.begin_once(first);
+        } else if !self.rewinds.awaits_seek() {
+            self.position.begin_once(first);
+        }
     }
 
     /// Whether received messages may be stale, because a nack or a seek is in flight.

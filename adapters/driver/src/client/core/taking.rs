@@ -1,6 +1,6 @@
 //! Taking what a subscription has received: a step that is done for every message.
 
-use zaichik_client::{Event, Hold, SubscriptionId};
+use zaichik_client::{Client as Machine, Event, Hold, PatternEvent, SubscriptionId};
 
 use super::{Core, State};
 use crate::planted::{Defect, is_planted};
@@ -11,15 +11,26 @@ impl Core {
     /// The clock is not read, because taking a message answers no request and makes no room for one. Wakes the background
     /// task if there is room to read again.
     pub(crate) fn take_event(&self, id: SubscriptionId) -> Option<(Event, Option<Hold>)> {
+        self.take(|machine| {
+            let event = machine.poll_event(id)?;
+            Some((event, machine.hold(id)))
+        })
+    }
+
+    /// The next event of a pattern; `None` if none has been received. Otherwise as [`take_event`](Self::take_event).
+    pub(crate) fn take_pattern_event(&self, id: SubscriptionId) -> Option<PatternEvent> {
+        self.take(|machine| machine.poll_pattern(id))
+    }
+
+    fn take<T>(&self, take: impl FnOnce(&mut Machine) -> Option<T>) -> Option<T> {
         let mut state = self.lock();
-        let event = state.machine.poll_event(id)?;
-        let hold = state.machine.hold(id);
+        let taken = take(&mut state.machine)?;
         let task = if state.may_read_again() { state.task.take() } else { None };
         drop(state);
         if let Some(task) = task {
             task.wake();
         }
-        Some((event, hold))
+        Some(taken)
     }
 }
 

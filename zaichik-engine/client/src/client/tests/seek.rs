@@ -111,6 +111,33 @@ fn d6_after_a_reconnect_a_subscription_resumes_from_where_it_was_moved_to() {
     assert!(matches!(sent, Sent::Subscribe { start: Start::Offset(10), .. }), "{sent:?}");
 }
 
+/// Rule D6.
+#[test]
+fn d6_a_message_that_a_seek_makes_stale_does_not_move_the_position_that_was_sought() {
+    let mut peer = Peer::open();
+    let sub = peer.subscribe("t", 4, 0);
+    peer.client.seek(peer.now, sub, Start::Offset(9)).unwrap();
+    peer.deliver(sub, 0, &[b"stale"]);
+    peer.disconnect();
+    peer.connect(1);
+    assert!(matches!(peer.sent_one(), Sent::Subscribe { start: Start::Offset(9), .. }));
+}
+
+/// Rule D6.
+#[test]
+fn d6_of_two_seeks_in_flight_the_last_one_says_where_a_new_connection_resumes() {
+    for window in [0, 4] {
+        let mut peer = Peer::open();
+        let sub = peer.subscribe("t", window, 0);
+        peer.client.seek(peer.now, sub, Start::Offset(2)).unwrap();
+        peer.client.seek(peer.now, sub, Start::Offset(9)).unwrap();
+        peer.deliver_rewound(sub, 1, 2, &[b"stale"]);
+        peer.disconnect();
+        peer.connect(1);
+        assert!(matches!(peer.sent_one(), Sent::Subscribe { start: Start::Offset(9), .. }), "{window}");
+    }
+}
+
 #[test]
 fn p5_another_instance_begins_at_the_original_position_despite_seeks() {
     let mut peer = Peer::open();

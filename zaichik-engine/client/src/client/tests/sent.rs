@@ -2,6 +2,7 @@
 
 use zaichik_proto::{
     ClientFrame, List, OffsetRange, OnConflict, Operation, Producer, Records, SeekTarget, Start,
+    SubscribePattern,
 };
 
 /// A frame that the client sent.
@@ -46,6 +47,14 @@ pub(super) enum Sent {
         start: Start,
         window: u32,
         durable: Option<Attach>,
+        dead_letter: (u32, String),
+    },
+    SubscribePattern {
+        request: u32,
+        subscription: u32,
+        pattern: String,
+        start: Start,
+        window: u32,
         dead_letter: (u32, String),
     },
     Unsubscribe {
@@ -141,6 +150,7 @@ impl Sent {
             | Self::Seek { request, .. }
             | Self::Subscribe { request, .. }
             | Self::SubscribeShared { request, .. }
+            | Self::SubscribePattern { request, .. }
             | Self::Settle { request, .. }
             | Self::DescribeShared { request }
             | Self::Unsubscribe { request, .. }
@@ -262,8 +272,19 @@ pub(super) fn owned(frame: &ClientFrame<'_>) -> Sent {
             offsets: offsets(extend.ranges),
         },
         ClientFrame::DescribeShared(describe) => Sent::DescribeShared { request: describe.request },
-        ClientFrame::SubscribePattern(_) => panic!("the client subscribes to no pattern"),
+        ClientFrame::SubscribePattern(subscribe) => pattern(subscribe),
         ClientFrame::Shard(_) | ClientFrame::Extension { .. } => panic!("the client sent {frame:?}"),
+    }
+}
+
+fn pattern(subscribe: &SubscribePattern<'_>) -> Sent {
+    Sent::SubscribePattern {
+        request: subscribe.request,
+        subscription: subscribe.subscription,
+        pattern: text(subscribe.pattern),
+        start: subscribe.start,
+        window: subscribe.window,
+        dead_letter: (subscribe.max_attempts, text(subscribe.dead_letter)),
     }
 }
 
