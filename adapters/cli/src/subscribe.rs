@@ -53,10 +53,12 @@ impl Subscribe {
         let outcome = run.read().await;
         // Messages that were written are committed, whatever the outcome.
         let mut settled = self.settle(&mut run).await;
+        if matches!(outcome, Ok(EndReason::ReaderGone)) && self.max_attempts.is_some() {
+            self.fail_the_only_one(&mut run).await;
+        }
         if let (Ok(_), Ok(()), Some(name)) = (&outcome, &settled, &self.durable) {
             settled = confirm(&client, name, &run.committed(), self.server.connect_timeout()).await;
         }
-        // The subscriptions end with the connection, not before: an uncommitted message has failed then.
         if let Err(error) = client.clone().close().await
             && outcome.is_ok()
             && settled.is_ok()
@@ -85,6 +87,15 @@ impl Subscribe {
                 Code::TimedOut,
                 "the last commit was not answered; its messages may be redelivered",
             )),
+        }
+    }
+
+    /// The reader ended, in manual mode perhaps at a message that it did not commit.
+    async fn fail_the_only_one(&self, run: &mut SubscribeRun<'_>) {
+        match tokio::time::timeout(DRAIN, run.fail_the_only_one()).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => self.notify(format_args!("the failure of a message was not counted: {error}")),
+            Err(_) => self.notify("the failure of a message was not counted: the broker did not answer"),
         }
     }
 

@@ -90,7 +90,8 @@ pub(crate) struct Subscribe {
     /// Give up on a message after N failures.
     ///
     /// A message fails if it is the only uncommitted one of a durable subscription when the connection breaks, whether or
-    /// not it was printed. A command that ends by itself or is interrupted closes its connection, which is no failure.
+    /// not it was printed; with --commit manual also if it is the only printed one that is not committed when the input
+    /// ends or nobody reads the output any more. Any other end of the command is no failure.
     #[arg(long, value_name = "N", requires = "dead_letter", help_heading = READING)]
     pub(super) max_attempts: Option<u32>,
     /// Topic that failed messages are moved to.

@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::future::Future;
 use std::io;
 use std::pin::Pin;
+use std::time::Duration;
 
 use clap::ValueEnum;
 use futures::StreamExt;
@@ -186,6 +187,22 @@ impl Commits {
         failed.map_or(Ok(()), |(topic, (offset, error))| {
             Err(FailedCommit { topic: topic.topic.clone(), offset: *offset, error: error.clone() })
         })
+    }
+
+    /// Nacks the message of each topic that is the only one written but not committed, so that it counts as failed: its
+    /// reader ended without a commit of it. Of several, nobody knows which one the reader failed at.
+    ///
+    /// # Errors
+    /// As for [`Delivery::nack`].
+    pub(super) async fn fail_the_only_one(&mut self) -> Result<(), ClientError> {
+        for topic in &mut self.topics {
+            if let Some(only) = topic.messages.pop_front()
+                && topic.messages.is_empty()
+            {
+                only.nack(Duration::ZERO).await?;
+            }
+        }
+        Ok(())
     }
 
     /// The topics with a committed message, and the offset of the last one.

@@ -41,8 +41,10 @@ pub(super) struct SubscribeRun<'a> {
 
 /// Why the command ends.
 pub(super) enum EndReason {
-    /// A signal, the end of standard input in manual mode, or a closed output.
+    /// A signal.
     Stopped,
+    /// The end of standard input in manual mode, or a closed output.
+    ReaderGone,
     /// It has printed all requested messages.
     Done,
     /// No message arrived within `--wait`.
@@ -85,6 +87,11 @@ impl<'a> SubscribeRun<'a> {
         self.commits.settle().await
     }
 
+    /// As for [`Commits::fail_the_only_one`].
+    pub(super) async fn fail_the_only_one(&mut self) -> Result<(), ClientError> {
+        self.commits.fail_the_only_one().await
+    }
+
     /// As for [`Commits::committed`].
     pub(super) fn committed(&self) -> Vec<(String, u64)> {
         self.commits.committed()
@@ -106,7 +113,7 @@ impl<'a> SubscribeRun<'a> {
             tokio::select! {
                 biased;
                 _ = self.signals.next() => return Ok(EndReason::Stopped),
-                () = &mut self.closed => return Ok(EndReason::Stopped),
+                () = &mut self.closed => return Ok(EndReason::ReaderGone),
                 is_open = self.connection.changed() => {
                     let change = if is_open { "connected again" } else { "connection lost, trying again" };
                     self.args.notify(change);
@@ -115,7 +122,7 @@ impl<'a> SubscribeRun<'a> {
                     // If a commit failed, its messages are redelivered, and the subscription reports that.
                     CommitEvent::Answered => {}
                     CommitEvent::Request(Ok(Some(line))) => self.commits.request(&line)?,
-                    CommitEvent::Request(Ok(None)) => return Ok(EndReason::Stopped),
+                    CommitEvent::Request(Ok(None)) => return Ok(EndReason::ReaderGone),
                     CommitEvent::Request(Err(error)) => {
                         return Err(Failure::new(
                             Code::Other,
@@ -262,7 +269,7 @@ impl<'a> SubscribeRun<'a> {
         };
         match written {
             Ok(()) => {}
-            Err(error) if error.kind() == ErrorKind::BrokenPipe => return Ok(Some(EndReason::Stopped)),
+            Err(error) if error.kind() == ErrorKind::BrokenPipe => return Ok(Some(EndReason::ReaderGone)),
             Err(error) => return Err(Failure::of_output(&error)),
         }
         self.output.clear();

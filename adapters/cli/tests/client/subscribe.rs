@@ -201,14 +201,23 @@ fn a_takeover_ends_the_first_subscriber() {
 #[test]
 fn a_message_that_failed_too_often_moves_to_the_dead_letter_topic() {
     let broker = broker_with(&["bad", "good"]);
-    let arguments = "sub t --durable d --commit never --window 1 --max-attempts 1 --dead-letter failed";
-    // A command that ends as it should closes its connection, which is no failure of a message without a commit.
-    broker.run(&format!("{arguments} -c 1")).assert().success().stdout("bad\n");
-    // One that is killed does not, so the message has failed once.
-    let mut killed = broker.spawn(arguments);
-    assert_eq!(killed.line(), "bad");
-    killed.signal("KILL");
-    killed.wait();
+    let arguments = "sub t --durable d --window 1 --max-attempts 3 --dead-letter failed";
+    // A command that has printed all it should is no failure.
+    broker.run(&format!("{arguments} --commit never -c 1")).assert().success().stdout("bad\n");
+    // The reader of a message ends without a commit: its input, or its output.
+    let manual = format!("{arguments} --commit manual");
+    let mut reading = broker.spawn(&manual);
+    assert_eq!(reading.line(), "bad");
+    assert!(reading.end().0.success());
+    let mut reading = broker.spawn(&manual);
+    assert_eq!(reading.line(), "bad");
+    reading.close_output();
+    assert!(reading.wait().0.success());
+    // The connection of a command that is killed breaks.
+    let mut reading = broker.spawn(&manual);
+    assert_eq!(reading.line(), "bad");
+    reading.signal("KILL");
+    assert_eq!(reading.wait().0.code(), None);
     broker.run("sub failed -c 1").assert().success().stdout("bad\n");
     broker.run("sub t --durable d -e").assert().success().stdout("good\n");
     broker.run("sub t --max-attempts 1").assert().code(2).stderr(contains("--dead-letter"));
