@@ -4,6 +4,7 @@
 //! that can't proceed has registered its waker. The timer is armed only when nothing else can be done.
 
 mod outlook;
+mod work;
 
 use std::future::Future;
 use std::io;
@@ -16,6 +17,7 @@ use bytes::{Buf, BytesMut};
 use zaichik_engine::{CloseReason, Session, Status, Timestamp, Turn};
 
 use self::outlook::{Moved, Outlook};
+use self::work::Work;
 use super::registration::Registration;
 use super::shared::{Accepted, Poisoned, Shared};
 use super::turnstile::Admission;
@@ -32,12 +34,6 @@ const READ_AT_ONCE: usize = 64 << 10;
 /// Turns before the task yields to others, if none of them used its whole share: such a turn is the last one of its
 /// poll, so that every other connection that is ready has one in between (rule S14).
 const TURNS_PER_POLL: usize = 8;
-
-/// Bytes moved in one poll from which a connection counts as busy: it lets others go first if many are.
-const BUSY: usize = 8 << 10;
-
-/// The same for steps of work in the broker: an eighth of the share of one exchange. Few bytes can be much work.
-const BUSY_STEPS: u64 = 512;
 
 /// How long received bytes are still read, and dropped, after the last byte was written. Closing a socket with unread
 /// bytes resets it, and the reset can overtake the last answer or error.
@@ -62,10 +58,7 @@ pub(crate) struct Connection<I, T> {
     gone: bool,
     /// Whether bytes moved since the connection last slept.
     moved: bool,
-    /// Bytes moved in this poll.
-    bytes: usize,
-    /// Steps of work in this poll.
-    steps: u64,
+    work: Work,
     /// When to stop polling and sleep, if busy polling is on.
     spin_until: Timestamp,
     /// Writes that moved no bytes, since the last exchange.
@@ -108,8 +101,7 @@ impl<I: Io, T: Timer> Connection<I, T> {
             stage: Stage::Serving,
             gone: false,
             moved: false,
-            bytes: 0,
-            steps: 0,
+            work: Work::default(),
             spin_until: Timestamp::ZERO,
             stalls: 0,
             shrink_at: None,
@@ -130,7 +122,7 @@ impl<I: Io, T: Timer> Connection<I, T> {
 
     fn serve(&mut self, cx: &mut Context<'_>) -> Outlook {
         let read = self.read(cx);
-        if self.bytes >= BUSY && self.registration.goes_behind() {
+        if self.work.has_moved_much() && self.registration.goes_behind() {
             self.moved = true;
             return Outlook::Sated;
         }
@@ -189,7 +181,7 @@ impl<I: Io, T: Timer> Connection<I, T> {
                 }
                 Poll::Ready(Ok(count)) => {
                     left = left.saturating_sub(count);
-                    self.bytes = self.bytes.saturating_add(count);
+                    self.work.add_bytes(count);
                     moved = Moved::Some;
                     let now = self.now();
                     self.session.handle_read(now);
@@ -212,7 +204,7 @@ impl<I: Io, T: Timer> Connection<I, T> {
             self.session.close(now, CloseReason::Internal);
             return Turn::Done;
         };
-        self.steps = self.steps.saturating_add(steps);
+        self.work.add_steps(steps);
         turn
     }
 
@@ -232,7 +224,7 @@ impl<I: Io, T: Timer> Connection<I, T> {
                     break;
                 }
                 Poll::Ready(Ok(count)) => {
-                    self.bytes = self.bytes.saturating_add(count);
+                    self.work.add_bytes(count);
                     moved = Moved::Some;
                 }
                 Poll::Ready(Err(error)) => {
@@ -351,21 +343,27 @@ impl<I: Io, T: Timer> Future for Connection<I, T> {
             }
             Admission::Refused => return Poll::Pending,
         }
-        (self.bytes, self.steps) = (0, 0);
         for _ in 0..TURNS_PER_POLL {
             match self.turn(cx) {
                 Outlook::Busy => {}
                 Outlook::Sated => break,
                 Outlook::Idle => {
-                    let did_much = self.bytes >= BUSY || self.steps >= BUSY_STEPS;
+                    let did_much = std::mem::take(&mut self.work).is_much();
                     self.registration.is_idle(did_much);
                     return Poll::Pending;
                 }
                 Outlook::Over => return Poll::Ready(()),
             }
         }
-        if !is_planted(Defect::TurnsForgotten) {
+        if is_planted(Defect::TurnsForgotten) {
+            return Poll::Pending;
+        }
+        if self.work.is_more_than_a_request() {
+            self.work = Work::default();
             self.registration.used_share(cx.waker());
+        } else {
+            // A connection that does little does not wait for those that do much. What is left may be work for others.
+            self.io.give_way(cx);
         }
         Poll::Pending
     }

@@ -8,8 +8,9 @@ use std::task::Waker;
 
 use crate::sync::{Mutex, MutexGuard};
 
-/// Maximum busy connections that are ready: enough to keep the broker busy while some of them read and write.
-const INSIDE: usize = 8;
+/// Maximum busy connections that are ready: enough to keep the broker, which has one lock, busy while some of them read and
+/// write. A request of another connection waits for as many shares of work in each of its turns.
+pub(super) const INSIDE: usize = 3;
 
 /// The line, shared by the connections of a broker. Memory: a waker for each connection that waits.
 #[derive(Debug, Default)]

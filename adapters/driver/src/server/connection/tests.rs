@@ -12,6 +12,7 @@ use zaichik_testkit::{RawClient, record, requests};
 use super::*;
 use crate::local::LocalIo;
 use crate::manual::Task;
+use crate::server::turnstile::INSIDE;
 use crate::server::world::{Peer, World};
 use crate::system_clock;
 use crate::timeline::Timeline;
@@ -187,7 +188,7 @@ fn s14_few_busy_connections_are_ready_at_a_time() {
         world.tasks[peer + 1].poll();
     }
     let ready = flooding.iter().filter(|peer| world.tasks[**peer + 1].is_due()).count();
-    assert_eq!(ready, 8);
+    assert_eq!(ready, INSIDE);
     while world.tasks.iter().any(Task::is_due) {
         world.run();
         for peer in &flooding {
@@ -217,7 +218,7 @@ fn s14_connections_that_become_busy_wait_before_their_first_share_if_many_are_bu
     let mut begun =
         |index: usize| world.peers[flooding[index]].read().take_answer(requests[index][200]).is_some();
     let begun: Vec<usize> = (0..flooding.len()).filter(|index| begun(*index)).collect();
-    assert_eq!(begun, (0..9).collect::<Vec<_>>(), "until nine were busy");
+    assert_eq!(begun, (0..=INSIDE).collect::<Vec<_>>(), "until more than {INSIDE} were busy");
 }
 
 /// A short request can be as much work as many bytes.
@@ -240,11 +241,40 @@ fn s14_connections_whose_few_bytes_are_much_work_are_ready_in_turn() {
         world.tasks[peer + 1].poll();
     }
     let ready = working.iter().filter(|peer| world.tasks[**peer + 1].is_due()).count();
-    assert_eq!(ready, 8);
+    assert_eq!(ready, INSIDE);
     world.run();
     for (peer, last) in working.into_iter().zip(last) {
         assert!(world.peers[peer].read().take_answer(last).is_some(), "all of them are served");
     }
+}
+
+/// A full share of somebody else would be a long time for what little it has left, which may even be work for others.
+#[test]
+fn s14_a_connection_with_little_more_to_do_does_not_wait_for_busy_ones() {
+    // An answer fills the output, so each request has a turn of its own.
+    let mut config = BrokerConfig::default();
+    config.output_buffer = 1;
+    let mut world = World::with(config);
+    let flooding: Vec<_> = (0..50).map(|_| world.connect()).collect();
+    let light = world.connect();
+    for peer in &flooding {
+        (0..200).for_each(|_| drop(world.peers[*peer].raw.remove_durable("t", "n")));
+        world.peers[*peer].write();
+    }
+    for _ in 0..20 {
+        flooding.iter().for_each(|peer| world.tasks[peer + 1].poll());
+    }
+    let ready = flooding.iter().filter(|peer| world.tasks[**peer + 1].is_due()).count();
+    assert_eq!(ready, INSIDE, "the others wait");
+    (0..10).for_each(|nonce| world.peers[light].raw.ping(nonce));
+    world.peers[light].write();
+    let mut polls = 0;
+    while world.tasks[light + 1].is_due() {
+        world.tasks[light + 1].poll();
+        polls += 1;
+    }
+    assert_eq!(world.peers[light].read().take_control().len(), 10, "it is served without them");
+    assert!(polls > 1, "but lets others go on in between");
 }
 
 #[test]
