@@ -258,15 +258,21 @@ fn s14_a_connection_with_little_more_to_do_does_not_wait_for_busy_ones() {
     let flooding: Vec<_> = (0..50).map(|_| world.connect()).collect();
     let light = world.connect();
     for peer in &flooding {
-        (0..200).for_each(|_| drop(world.peers[*peer].raw.remove_durable("t", "n")));
+        for _ in 0..200 {
+            world.peers[*peer].raw.remove_durable("t", "n");
+        }
         world.peers[*peer].write();
     }
     for _ in 0..20 {
-        flooding.iter().for_each(|peer| world.tasks[peer + 1].poll());
+        for peer in &flooding {
+            world.tasks[peer + 1].poll();
+        }
     }
     let ready = flooding.iter().filter(|peer| world.tasks[**peer + 1].is_due()).count();
     assert_eq!(ready, INSIDE, "the others wait");
-    (0..10).for_each(|nonce| world.peers[light].raw.ping(nonce));
+    for nonce in 0..10 {
+        world.peers[light].raw.ping(nonce);
+    }
     world.peers[light].write();
     let mut polls = 0;
     while world.tasks[light + 1].is_due() {
