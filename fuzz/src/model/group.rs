@@ -30,6 +30,9 @@ pub(crate) struct Group {
     pub(crate) flights: BTreeMap<u64, Flight>,
     /// What came back.
     pub(crate) back: BTreeMap<u64, Back>,
+    /// New records that may have come back for the broker: their delays survived a restart, and ended when the broker may already have
+    /// passed them.
+    may_be_back: BTreeSet<u64>,
     /// What was passed because its key was in work.
     pub(crate) blocked: BTreeSet<u64>,
     failures: BTreeMap<u64, u32>,
@@ -102,6 +105,7 @@ impl Group {
             done: BTreeSet::new(),
             flights: BTreeMap::new(),
             back: BTreeMap::new(),
+            may_be_back: BTreeSet::new(),
             blocked: BTreeSet::new(),
             failures: BTreeMap::new(),
             undecided_to: 0,
@@ -186,6 +190,7 @@ impl Group {
             self.has_room_again(flight.member);
         }
         self.back.remove(&offset);
+        self.may_be_back.remove(&offset);
         self.blocked.remove(&offset);
         self.failures.remove(&offset);
         self.done.insert(offset);
@@ -273,11 +278,17 @@ impl Group {
 
     /// Ends the delays that are over.
     pub(crate) fn end_delays(&mut self, now: u64) {
+        let next = self.next;
+        if self.is_lazy {
+            let ended = self.back.range(next..).filter(|(_, back)| back.until <= now);
+            let ended = ended.map(|(offset, _)| *offset);
+            let may_be_back: Vec<_> = ended.filter(|offset| self.may_have_skipped_to(*offset)).collect();
+            self.may_be_back.extend(may_be_back);
+        }
         for back in self.back.values_mut().filter(|back| back.until <= now) {
             back.until = 0;
         }
         // After a restart, it is handed out in its turn.
-        let next = self.next;
         self.back.retain(|offset, back| *offset < next || back.until > 0);
     }
 

@@ -75,6 +75,10 @@ impl Readers<'_> {
             return self.end(key);
         }
         self.readiness.unlink(subscription.node);
+        if let Some(shared) = &mut subscription.shared {
+            // Nobody waits any more for what is being read back.
+            shared.is_fetching = false;
+        }
         self.subscriptions.settle(key, self.memory);
         self.subscriptions.schedule_expiry(key);
     }

@@ -40,9 +40,16 @@ impl Turns<'_> {
         let (subscription, members) = self.subscriptions.with_members(key);
         let (topic, node) = (&self.topics[subscription.topic], subscription.node);
         let Some(shared) = &mut subscription.shared else { return };
+        if shared.is_fetching {
+            // It waits for its topic, or has been woken and is in the line for that: then it must not wait again.
+            if self.readiness.is_idle(node) {
+                self.readiness.push(topic.waiting, node);
+            }
+            return;
+        }
         let available = shared.group.available(topic.end());
         let runs = available.div_ceil(shared.quantum(available)).min(MAX_TURNS);
-        while !shared.is_fetching && u64::from(shared.turns) < runs {
+        while u64::from(shared.turns) < runs {
             let Some(next) = self.readiness.first(shared.line).map(MemberKey) else { break };
             let Some(member) = members.get_mut(next) else { break };
             let ready = self.sessions.get(member.session).and_then(|entry| entry.shared.as_ref());
@@ -61,7 +68,7 @@ impl Turns<'_> {
             self.sessions.wake(member.session, self.asking, effects);
         }
         let has_line = self.readiness.first(shared.line).is_some();
-        let is_waiting = shared.is_fetching || (available == 0 && !shared.group.is_blocked());
+        let is_waiting = available == 0 && !shared.group.is_blocked();
         if has_line && is_waiting {
             self.readiness.push(topic.waiting, node);
         } else {

@@ -4,6 +4,7 @@ use bytes::Bytes;
 use zaichik_engine::store::Fetch;
 use zaichik_proto::{Start, Subject, TopicOptions, Version};
 
+use crate::shared::{G, member, offsets};
 use crate::world::{Peer, Sub, World, mortal, record, secs, us};
 
 /// A world whose store has everything at once, and whose broker keeps as little as possible in memory.
@@ -231,4 +232,50 @@ fn b_32_other_records_than_those_that_were_stored_are_an_error() {
     let error = world.finish_fetch(fetch, Bytes::new()).expect_err("they are missing");
     assert!(error.to_string().contains("topic number 0"), "{error}");
     assert_eq!(reader.records(), []);
+}
+
+/// The store has read back everything that the broker asked for; returns how much that was.
+fn finish_all(world: &mut World) -> usize {
+    let chunks: Vec<Fetch> = std::iter::from_fn(|| world.take_fetch()).collect();
+    let count = chunks.len();
+    chunks.into_iter().for_each(|chunk| finish(world, chunk));
+    count
+}
+
+/// Rules B8, I16: also if a member acknowledges a record at the moment at which others were read back.
+#[test]
+fn b_30_a_member_that_acknowledges_receives_what_was_read_back() {
+    let mut world = world();
+    world.topic(TopicOptions::new().retain_forever());
+    fill(&mut world, 60);
+    let one = member(&mut world, G.window(60));
+    world.stop_housekeeping();
+    let mut received = Vec::new();
+    while finish_all(&mut world) > 0 {
+        let got = offsets(&one);
+        if let Some((last, _)) = got.last() {
+            world.ask(&one, one.ack(1, &[(*last, 1)]));
+        }
+        received.extend(got);
+        world.keep_house_at(world.now);
+        world.settle();
+    }
+    received.extend(offsets(&one));
+    assert!(received.into_iter().eq((0..60).map(|offset| (offset, 1))));
+}
+
+/// Rules B8, I16: what was read back for a member that has left.
+#[test]
+fn b_30_a_member_that_joins_later_receives_what_was_read_back() {
+    let mut world = world();
+    world.topic(TopicOptions::new().retain_forever());
+    fill(&mut world, 60);
+    let one = member(&mut world, G.window(60));
+    one.cut();
+    world.settle();
+    assert!(finish_all(&mut world) > 0, "it waited for records");
+    world.settle();
+    let two = member(&mut world, G.window(60));
+    while fetch(&mut world) > 0 {}
+    assert!(offsets(&two).into_iter().eq((0..60).map(|offset| (offset, 1))));
 }

@@ -28,7 +28,7 @@ impl Group {
             }
             after.to_mut().pass(Next::Silent(at, at + 1), topic, &mut 0);
         }
-        let available = after.available(topic.end());
+        let available = after.available(topic.end()) + self.may_be_back.len() as u64;
         let most = (available / roomy.max(1)).clamp(1, MAX_RUN);
         if records > most {
             let text = format!("a run of {records}, of {available} that wait, for {roomy} with room");
@@ -49,6 +49,8 @@ impl Group {
         loop {
             let next = self.next(topic, now);
             match next {
+                // The span does not hold it back if it was passed.
+                None if self.may_be_back.contains(&seen.offset()) => self.has_skipped(seen.offset()),
                 Some(Next::Silent(at, _) | Next::Gap(at, _)) if is_gap_at(at, seen, topic, now) => {
                     return self.follow_gap(member, seen, topic, now);
                 }
@@ -58,9 +60,7 @@ impl Group {
                 }
                 Some(next @ (Next::Silent(..) | Next::Blocked(_))) => self.pass(next, topic, superseded),
                 // Or it was passed when it had died silently, before a limit removed it.
-                Some(Next::Gap(at, _))
-                    if topic.is_unsure(at, now) || self.is_lazy && topic.may_be_silent(at, now) =>
-                {
+                Some(Next::Gap(at, _)) if self.may_have_been_silent(at, topic, now) => {
                     self.pass(Next::Silent(at, at + 1), topic, superseded);
                 }
                 Some(Next::Record(offset)) if seen.offset() == offset => {
@@ -73,6 +73,11 @@ impl Group {
                 }
             }
         }
+    }
+
+    /// Whether a missing offset may have been passed when it had died silently.
+    fn may_have_been_silent(&self, at: u64, topic: &Topic, now: u64) -> bool {
+        topic.is_unsure(at, now) || self.is_lazy && topic.may_be_silent(at, now)
     }
 
     /// Rules G8, R9: a Gap covers exactly what is missing, and has the right reason.
@@ -92,8 +97,9 @@ impl Group {
             self.finish_next(offset, topic);
         }
         let is_alike = if before.is_ready(from) { self.is_ready(to) } else { self.is_new(to) };
+        let may_differ = [from, to].iter().any(|offset| before.may_be_back.contains(offset));
         // With keys, the broker may have passed what follows as blocked.
-        let ends_early = is_missing(to) && is_alike && !may_skip(to) && !self.by_key;
+        let ends_early = is_missing(to) && is_alike && !may_differ && !may_skip(to) && !self.by_key;
         let has_room = before.has_room(&before.members[member]);
         let is_right = rewind == self.rewind && is_gone && !ends_early && has_room;
         if !is_right || !topic.allows_reason(from, limit, now) {
@@ -122,6 +128,7 @@ impl Group {
             return Broken::because("G2", text);
         }
         self.may_be_parked_by(len);
+        self.may_be_back.remove(&offset);
         if self.back.remove(&offset).is_none() {
             self.next = offset + 1;
         }
@@ -160,6 +167,9 @@ impl Group {
                 (Some(_), Next::Silent(..) | Next::Blocked(_)) => self.pass(next, topic, superseded),
                 (Some(_), Next::Gap(at, _)) if self.may_have_blocked(at, topic) => {
                     self.pass(Next::Blocked(at), topic, superseded);
+                }
+                (Some(_), Next::Gap(at, _)) if self.may_have_been_silent(at, topic, now) => {
+                    self.pass(Next::Silent(at, at + 1), topic, superseded);
                 }
                 (Some(member), Next::Record(_) | Next::Gap(..)) => {
                     let text = format!("{next:?} is due at {now} for {:?}", self.members[member]);

@@ -1,6 +1,6 @@
 //! What a shared subscription hands out next, and what it passes on the way (rules G2, G4, G7, G8).
 
-use super::{Group, Member};
+use super::{Back, Group, Member};
 use crate::model::entry::Liveness;
 use crate::model::topic::Topic;
 
@@ -44,6 +44,20 @@ impl Group {
                 self.next += 1;
             }
         }
+    }
+
+    /// Whether the broker may have passed everything below an offset in the same way, without handing out anything.
+    pub(super) fn may_have_skipped_to(&self, offset: u64) -> bool {
+        (self.next..offset).all(|one| self.is_known(one) || self.may_be_back.contains(&one))
+    }
+
+    /// The broker has passed an offset in the same way before its delay ended, and everything below it.
+    pub(super) fn has_skipped(&mut self, offset: u64) {
+        let later = self.may_be_back.split_off(&(offset + 1));
+        for one in std::mem::replace(&mut self.may_be_back, later) {
+            self.put_back(one, Back { attempts: 0, until: 0, late: None });
+        }
+        self.next = self.next.max(offset + 1);
     }
 
     fn first_ready(&self) -> Option<u64> {

@@ -8,6 +8,7 @@ impl Group {
         self.members.clear();
         self.flights.clear();
         self.blocked.clear();
+        self.may_be_back.clear();
         // With keys it is not known which of them delayed records would block.
         let by_key = self.by_key;
         self.back.retain(|_, back| back.until > 0 && !by_key);
