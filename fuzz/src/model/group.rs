@@ -38,6 +38,8 @@ pub(crate) struct Group {
     failures: BTreeMap<u64, u32>,
     /// Below it, the broker may have passed offsets as blocked when it was not known whether a member had room for them.
     undecided_to: u64,
+    /// Dead records that were passed in this step as blocked, or before that as dead: the count of superseded records shows it.
+    either: Vec<u64>,
     pub(crate) members: Vec<Member>,
     /// How many members it ever had.
     joined: u64,
@@ -109,6 +111,7 @@ impl Group {
             blocked: BTreeSet::new(),
             failures: BTreeMap::new(),
             undecided_to: 0,
+            either: Vec::new(),
             members: Vec::new(),
             joined: 0,
             detached_at: 0,

@@ -66,6 +66,7 @@ impl Model {
             let topic = self.topics.get(&self.groups[index].topic).expect("it was subscribed to");
             let group = &mut self.groups[index];
             while self.superseded < count && group.pass_undecided(topic, self.now, &mut self.superseded) {}
+            group.has_counted();
         }
     }
 

@@ -55,8 +55,9 @@ impl Group {
                     return self.follow_gap(member, seen, topic, now);
                 }
                 // It may have been passed as blocked before it died, and its key has been in work since then.
-                Some(Next::Gap(at, _) | Next::Silent(at, _)) if self.may_have_blocked(at, topic) => {
+                Some(next @ (Next::Gap(at, _) | Next::Silent(at, _))) if self.may_have_blocked(at, topic) => {
                     self.pass(Next::Blocked(at), topic, superseded);
+                    self.either.extend(matches!(next, Next::Silent(..)).then_some(at));
                 }
                 Some(next @ (Next::Silent(..) | Next::Blocked(_))) => self.pass(next, topic, superseded),
                 // Or it was passed when it had died silently, before a limit removed it.
@@ -196,6 +197,12 @@ impl Group {
     /// Passes something that may have been passed, and that [`check_drained`](Self::check_drained) has not passed; returns
     /// whether there was something.
     pub(crate) fn pass_undecided(&mut self, topic: &Topic, now: u64, superseded: &mut u64) -> bool {
+        if let Some(at) = self.either.pop() {
+            if self.blocked.contains(&at) {
+                self.pass(Next::Silent(at, at + 1), topic, superseded);
+            }
+            return true;
+        }
         if !self.is_undecided() {
             return false;
         }
@@ -206,6 +213,11 @@ impl Group {
             }
             _ => false,
         }
+    }
+
+    /// The count of superseded records is known: what may have been one is none.
+    pub(crate) fn has_counted(&mut self) {
+        self.either.clear();
     }
 
     /// An answer shows that the cursor is here: what is between died silently, and was passed.

@@ -112,3 +112,29 @@ fn d5_a_subscription_is_forgotten_before_what_fails_at_that_moment() {
     ];
     check_members(Settings { max_bytes: FOREVER, reject: true, ..DEFAULTS }, MANY, steps);
 }
+
+/// Rules C6, G7: it waits for its key until it is superseded. Whether a member had looked at it before shows only in the count of
+/// superseded records.
+#[test]
+fn g7_a_record_that_waits_for_its_key_may_be_superseded_before_it_is_passed() {
+    let keyed = |key: Option<&[u8]>, body: usize| {
+        let record = Record { key: key.map(<[u8]>::to_vec), body: vec![0; body], ..Record::default() };
+        Action::Publish { topic: 0, ack: AckLevel::Accepted, claim: None, records: vec![record] }
+    };
+    let by_key = |window, window_bytes, ack_deadline| {
+        let Action::Join { join, from } = join(1, 1) else { unreachable!() };
+        let (max_attempts, dead_letter) = (0, None);
+        let join =
+            Join { window, window_bytes, ack_deadline, max_attempts, dead_letter, by_key: true, ..join };
+        Action::Join { join, from }
+    };
+    let steps = vec![
+        Step::Send(0, vec![keyed(Some(b"a"), 0)]),
+        Step::Send(1, vec![by_key(3, 1, 1_000_000), keyed(None, 0)]),
+        Step::Send(2, vec![keyed(Some(b"a"), 700)]),
+        Step::Send(2, vec![keyed(None, 0), by_key(2, 60, 1)]),
+        Step::Send(0, vec![keyed(None, 0), keyed(Some(b"a"), 0)]),
+        Step::Time(1),
+    ];
+    check_members(Settings { latest: true, max_messages: 3, max_bytes: FOREVER, ..DEFAULTS }, MANY, steps);
+}
