@@ -238,7 +238,9 @@ fn b_32_other_records_than_those_that_were_stored_are_an_error() {
 fn finish_all(world: &mut World) -> usize {
     let chunks: Vec<Fetch> = std::iter::from_fn(|| world.take_fetch()).collect();
     let count = chunks.len();
-    chunks.into_iter().for_each(|chunk| finish(world, chunk));
+    for chunk in chunks {
+        finish(world, chunk);
+    }
     count
 }
 
