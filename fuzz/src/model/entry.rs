@@ -11,6 +11,8 @@ pub(crate) struct Entry {
     pub(crate) record: Rc<Record>,
     /// Missing for every reader: expired with the topic's time to live, evicted, or needed by no subscription.
     pub(crate) removed: bool,
+    /// The topic's time to live ended it, under the present settings or earlier ones.
+    pub(crate) expired: bool,
     /// Hidden from new subscriptions: it was dead when the settings changed.
     pub(crate) hidden: bool,
     /// When a newer record of its key was accepted (`latest`).

@@ -177,6 +177,7 @@ impl Topic {
             timestamp: now,
             record: Rc::new(record),
             removed: false,
+            expired: false,
             hidden: false,
             superseded: None,
             died: None,
@@ -250,7 +251,8 @@ impl Topic {
         let settings = self.settings;
         if settings.ttl > 0 && settings.ttl != FOREVER {
             for entry in &mut self.log[self.front..] {
-                entry.removed |= entry.timestamp.saturating_add(settings.ttl) <= now;
+                entry.expired |= entry.timestamp.saturating_add(settings.ttl) <= now;
+                entry.removed |= entry.expired;
             }
         }
         let is_missing = |entry: &Entry| entry.liveness(&settings, now) == Liveness::Missing;
@@ -366,7 +368,8 @@ impl Topic {
     /// Whether an offset died silently, and then expired with the topic's time to live. Both a Gap and silence are
     /// right there: the broker does not know when such a record was accepted, once its memory was reused (rule C8).
     pub(crate) fn is_unsure(&self, offset: u64, now: u64) -> bool {
-        self.may_be_silent(offset, now) && self.at(offset).is_some_and(|entry| self.expires(entry, now))
+        let expired = |entry: &Entry| entry.expired || self.expires(entry, now);
+        self.may_be_silent(offset, now) && self.at(offset).is_some_and(expired)
     }
 
     /// Whether an offset died silently, regardless of later events.

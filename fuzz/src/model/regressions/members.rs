@@ -138,3 +138,38 @@ fn g7_a_record_that_waits_for_its_key_may_be_superseded_before_it_is_passed() {
     ];
     check_members(Settings { latest: true, max_messages: 3, max_bytes: FOREVER, ..DEFAULTS }, MANY, steps);
 }
+
+/// Rule C8: a record died silently and then expired, and nobody reached it before the time to live was changed.
+#[test]
+fn c8_what_expired_before_the_settings_changed_may_be_skipped_silently() {
+    let of_key = |body: usize, ttl| {
+        let record = Record { key: Some(b"b".to_vec()), body: vec![0; body], ttl, ..Record::default() };
+        Action::Publish { topic: 0, ack: AckLevel::Accepted, claim: None, records: vec![record] }
+    };
+    let keeps_for = |ttl| {
+        let options = Options { ttl: Some(ttl), ..Options::default() };
+        Step::Send(0, vec![Action::Alter { topic: 0, options }])
+    };
+    let records = vec![Record { key: Some(Vec::new()), ttl: Some(1), ..Record::default() }; 3];
+    let publish_three = Action::Publish { topic: 0, ack: AckLevel::Accepted, claim: None, records };
+    let held_for_ever = || {
+        let Action::Join { join, from } = join(1, 1) else { unreachable!() };
+        Action::Join { join: Join { ack_deadline: 0, max_attempts: 3, ..join }, from }
+    };
+    let steps = vec![
+        Step::Send(0, vec![held_for_ever()]),
+        keeps_for(10),
+        Step::Send(0, vec![of_key(30_000, None)]),
+        Step::Time(3),
+        Step::Restart,
+        Step::Send(0, vec![of_key(70_000, Some(1))]),
+        Step::Time(4),
+        Step::Send(0, vec![publish(0)]),
+        Step::Housekeep,
+        Step::Time(3),
+        keeps_for(2_000_000),
+        Step::Send(0, vec![publish_three, held_for_ever()]),
+    ];
+    let defaults = Settings { ttl: FOREVER, latest: true, max_messages: 3, max_bytes: FOREVER, ..DEFAULTS };
+    check_members(Settings { reject: true, ..defaults }, MANY, steps);
+}
