@@ -6,9 +6,9 @@ use zaichik_fuzz::sim::{Failure, Setup, report_panics, run, twin};
 const SEEDS: std::ops::Range<u64> = 0..60;
 
 /// Seeds with a store that have failed, because of the broker, the client or the checker.
-const ONCE_FAILED: [u64; 12] = [
+const ONCE_FAILED: [u64; 13] = [
     40_002_895, 40_007_387, 50_019_276, 50_032_610, 50_045_345, 50_045_955, 50_046_174, 50_046_387,
-    60_001_426, 60_001_756, 74_000_264, 76_000_231,
+    60_001_426, 60_001_756, 74_000_264, 76_000_231, 78_000_193,
 ];
 
 /// The same, without members.
