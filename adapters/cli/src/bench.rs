@@ -108,9 +108,9 @@ enum Measurement {
     },
     /// One queue whose messages are shared among members, each of which acknowledges every message that it gets.
     ///
-    /// Publishers stay at most 4 MiB ahead of the acknowledgements. Verified is that each message is acknowledged once, and with
-    /// --by-key that messages of one key come one at a time, in order. What is handed out again is counted. The
-    /// subscription is removed after the run.
+    /// Publishers stay at most 4 MiB ahead of the acknowledgements. It fails unless each message is acknowledged exactly once and,
+    /// with --by-key, messages of one key come one at a time, in order. Messages that are handed out again are counted.
+    /// The subscription is removed after the run.
     Workers {
         #[command(flatten)]
         common: Common,
