@@ -234,7 +234,7 @@ fn b_32_other_records_than_those_that_were_stored_are_an_error() {
     assert_eq!(reader.records(), []);
 }
 
-/// The store has read back everything that the broker asked for; returns how much that was.
+/// The store reads back all chunks that the broker asked for; returns how many.
 fn finish_all(world: &mut World) -> usize {
     let chunks: Vec<Fetch> = std::iter::from_fn(|| world.take_fetch()).collect();
     let count = chunks.len();
@@ -244,7 +244,7 @@ fn finish_all(world: &mut World) -> usize {
     count
 }
 
-/// Rules B8, I16: also if a member acknowledges a record at the moment at which others were read back.
+/// Rules B8, I16: also if a member acknowledges a record between the end of a read and its wake.
 #[test]
 fn b_30_a_member_that_acknowledges_receives_what_was_read_back() {
     let mut world = world();
@@ -262,7 +262,7 @@ fn b_30_a_member_that_acknowledges_receives_what_was_read_back() {
     assert_eq!(offsets(&one), [(5, 2)]);
 }
 
-/// Rules B8, I16: what was read back for a member that has left.
+/// Rules B8, I16: also what was read back for a member that has left.
 #[test]
 fn b_30_a_member_that_joins_later_receives_what_was_read_back() {
     let mut world = world();

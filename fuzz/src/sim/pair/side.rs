@@ -30,7 +30,7 @@ pub(in crate::sim) struct Side {
     may_be_cold: bool,
 }
 
-/// Who reads what the connections receive.
+/// What handles the frames that the connections receive.
 #[derive(Default)]
 struct Readers {
     peers: Vec<Peer>,
